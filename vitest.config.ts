@@ -9,6 +9,7 @@ export default defineConfig({
           name: 'integration',
           include: ['test/{integration,contract,e2e}/**/*.test.ts'],
           globalSetup: ['test/support/global-setup.ts'],
+          setupFiles: ['test/support/end-with-runner.ts'],
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },

@@ -1,0 +1,62 @@
+import { DynamicModule, Module, Type } from '@nestjs/common';
+import { ScheduleModule } from '@nestjs/schedule';
+import type { Logger } from 'pino';
+import { CleanupModule } from './cleanup/cleanup.module.js';
+import { Config, Role } from './config/config.js';
+import { DeliveryModule, SweepModule } from './delivery/delivery.module.js';
+import { DlqModule } from './dlq/dlq.module.js';
+import { HttpModule } from './http/http.module.js';
+import { IngestionModule } from './ingestion/ingestion.module.js';
+import { ObservabilityModule } from './observability/observability.module.js';
+import { PersistenceModule } from './persistence/persistence.module.js';
+import { QueueModule } from './queue/queue.module.js';
+import { StatusModule } from './status/status.module.js';
+import { SubscriptionModule } from './subscriptions/subscription.module.js';
+import { TenantModule } from './tenants/tenant.module.js';
+
+const API = [TenantModule, SubscriptionModule, IngestionModule, StatusModule, DlqModule];
+const WORKER = [DeliveryModule];
+const SCHEDULER = [SweepModule, CleanupModule];
+
+/** Which role runs which features. A new feature is a module and its name here. */
+const FEATURES: Record<Role, Type[]> = {
+  api: API,
+  worker: WORKER,
+  scheduler: SCHEDULER,
+  all: [...API, ...WORKER, ...SCHEDULER],
+};
+
+@Module({})
+class ConfigModule {
+  static with(config: Config): DynamicModule {
+    return {
+      module: ConfigModule,
+      global: true,
+      providers: [{ provide: Config, useValue: config }],
+      exports: [Config],
+    };
+  }
+}
+
+@Module({})
+export class AppModule {
+  /** @param extensions modules of other teams, beside those of the role */
+  static forRole(config: Config, logger: Logger, extensions: Type[] = []): DynamicModule {
+    const features = FEATURES[config.role];
+    return {
+      module: AppModule,
+      imports: [
+        ConfigModule.with(config),
+        ObservabilityModule.with(logger),
+        PersistenceModule,
+        config.redisUrl === null
+          ? QueueModule.inProcess()
+          : QueueModule.bull(features.includes(DeliveryModule)),
+        ScheduleModule.forRoot(),
+        HttpModule,
+        ...features,
+        ...extensions,
+      ],
+    };
+  }
+}

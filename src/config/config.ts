@@ -1,0 +1,234 @@
+import { AddressRules } from '../domain/target-address.js';
+import { RetryPolicy, resolveRetryPolicy } from '../domain/retry-policy.js';
+
+export const ROLES = ['api', 'worker', 'scheduler', 'all'] as const;
+export type Role = (typeof ROLES)[number];
+
+const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
+
+/** One environment variable: how it is read, what it is when absent. Throws a sentence when the value is bad. */
+interface Variable<T> {
+  read: (value: string) => T;
+  fallback: T;
+}
+
+/**
+ * Every environment variable that Posthorn knows. `.env.example` documents each of them, and a test keeps the
+ * two in step.
+ */
+const VARIABLES = {
+  ROLE: oneOf(ROLES, 'all'),
+  PORT: wholeNumber(8000, 0, 65_535),
+  HOST: text(),
+  DATABASE_URL: url(['postgres:', 'postgresql:']),
+  DATABASE_POOL_SIZE: wholeNumber(10, 2, 500),
+  REDIS_URL: url(['redis:', 'rediss:']),
+  QUEUE_PREFIX: variable('posthorn', (value) => value),
+  DATA_DIR: variable('.posthorn', (value) => value),
+  ADMIN_API_KEY: variable<string | null>(null, (value) => {
+    if (value.length < 16) throw new Error('must have at least 16 characters');
+    return value;
+  }),
+  ALLOW_TARGET_RANGES: variable<AddressRules | null>(null, (value) => AddressRules.parse(value)),
+  LOG_LEVEL: variable<(typeof LOG_LEVELS)[number]>('info', (value) =>
+    oneOf(LOG_LEVELS, 'info').read(value.toLowerCase()),
+  ),
+
+  RETRY_POLICY: variable('standard', (value) => (resolveRetryPolicy(value), value)),
+  MAX_ATTEMPTS: optionalNumber(1, 100),
+  RETRY_BASE_DELAY: optionalNumber(0, 86_400),
+  RETRY_MAX_DELAY: optionalNumber(0, 30 * 86_400),
+  RETRY_AFTER_CAP_SECONDS: wholeNumber(3600, 0, 86_400),
+  DELIVERY_TIMEOUT_MS: wholeNumber(10_000, 100, 30_000),
+  CONNECT_TIMEOUT_MS: wholeNumber(5_000, 50, 30_000),
+
+  WORKER_COUNT: wholeNumber(2_048, 1, 100_000),
+  LANE_CONCURRENCY: wholeNumber(64, 1, 1_000),
+  LEASE_SECONDS: wholeNumber(60, 1, 3_600),
+  SWEEP_INTERVAL_SECONDS: decimal(5, 0.1, 300),
+  SHUTDOWN_DEADLINE_SECONDS: decimal(25, 0.1, 600),
+
+  QUEUE_MAXSIZE: wholeNumber(10_000, 1, 1_000_000),
+  MAX_PAYLOAD_BYTES: wholeNumber(1_048_576, 1_024, 64 * 1_048_576),
+  MAX_BATCH_BYTES: wholeNumber(16 * 1_048_576, 1_024, 256 * 1_048_576),
+
+  RETENTION_HOURS: decimal(72, 1, 24 * 365),
+  DLQ_RETENTION_DAYS: decimal(30, 1, 365),
+  CLEANUP_INTERVAL_HOURS: decimal(1, 0.001, 24 * 7),
+} satisfies Record<string, Variable<unknown>>;
+
+type Values = { [Name in keyof typeof VARIABLES]: (typeof VARIABLES)[Name]['fallback'] };
+
+export const VARIABLE_NAMES = Object.keys(VARIABLES) as (keyof Values)[];
+
+/** The settings of one process. Times carry their unit in the name. */
+export class Config {
+  readonly role: Role;
+  readonly port: number;
+  readonly host: string;
+  /** Empty until the embedded Postgres runs, when no DATABASE_URL was given. */
+  readonly databaseUrl: string;
+  readonly databasePoolSize: number;
+  /** Null: the in-process lane scheduler, for a single process. */
+  readonly redisUrl: string | null;
+  readonly queuePrefix: string;
+  readonly dataDir: string;
+  readonly adminApiKey: string | null;
+  readonly addressRules: AddressRules;
+  readonly logLevel: (typeof LOG_LEVELS)[number];
+  readonly retryPolicy: RetryPolicy;
+  readonly retryAfterCapMs: number;
+  readonly deliveryTimeoutMs: number;
+  readonly connectTimeoutMs: number;
+  /** Deliveries in flight in one worker process. */
+  readonly workerCount: number;
+  /** Deliveries in flight to one subscription from one worker process. */
+  readonly laneConcurrency: number;
+  readonly leaseSeconds: number;
+  readonly sweepIntervalMs: number;
+  readonly shutdownDeadlineMs: number;
+  /** Events accepted from the network and not yet committed, at most. */
+  readonly queueMaxSize: number;
+  readonly maxPayloadBytes: number;
+  readonly maxBatchBytes: number;
+  readonly retentionHours: number;
+  readonly dlqRetentionDays: number;
+  readonly cleanupIntervalMs: number;
+
+  constructor(values: Values) {
+    const embedded = values.DATABASE_URL === null;
+    this.role = values.ROLE;
+    this.port = values.PORT;
+    this.host = values.HOST ?? (embedded ? '127.0.0.1' : '0.0.0.0');
+    this.databaseUrl = values.DATABASE_URL ?? '';
+    this.databasePoolSize = values.DATABASE_POOL_SIZE;
+    this.redisUrl = values.REDIS_URL;
+    this.queuePrefix = values.QUEUE_PREFIX;
+    this.dataDir = values.DATA_DIR;
+    this.adminApiKey = values.ADMIN_API_KEY;
+    this.addressRules = values.ALLOW_TARGET_RANGES ?? AddressRules.parse(embedded ? '127.0.0.0/8,::1' : '');
+    this.logLevel = values.LOG_LEVEL;
+    this.retryPolicy = defaultRetryPolicy(values);
+    this.retryAfterCapMs = values.RETRY_AFTER_CAP_SECONDS * 1000;
+    this.deliveryTimeoutMs = values.DELIVERY_TIMEOUT_MS;
+    this.connectTimeoutMs = values.CONNECT_TIMEOUT_MS;
+    this.workerCount = values.WORKER_COUNT;
+    this.laneConcurrency = values.LANE_CONCURRENCY;
+    this.leaseSeconds = values.LEASE_SECONDS;
+    this.sweepIntervalMs = values.SWEEP_INTERVAL_SECONDS * 1000;
+    this.shutdownDeadlineMs = values.SHUTDOWN_DEADLINE_SECONDS * 1000;
+    this.queueMaxSize = values.QUEUE_MAXSIZE;
+    this.maxPayloadBytes = values.MAX_PAYLOAD_BYTES;
+    this.maxBatchBytes = values.MAX_BATCH_BYTES;
+    this.retentionHours = values.RETENTION_HOURS;
+    this.dlqRetentionDays = values.DLQ_RETENTION_DAYS;
+    this.cleanupIntervalMs = values.CLEANUP_INTERVAL_HOURS * 3_600_000;
+  }
+
+  /** This configuration with what only becomes known while starting: the embedded database, generated keys. */
+  with(changes: Partial<Config>): Config {
+    return Object.assign(Object.create(Config.prototype) as Config, this, changes);
+  }
+}
+
+/** Thrown by {@link loadConfig} with every mistake at once, a line each. */
+export class InvalidConfig extends Error {}
+
+/**
+ * Reads and checks the environment. An empty variable counts as absent.
+ * @throws InvalidConfig naming every variable that is wrong and what it should be
+ */
+export function loadConfig(env: Readonly<Record<string, string | undefined>>): Config {
+  const mistakes: string[] = [];
+  const values: Record<string, unknown> = {};
+  for (const [name, { read, fallback }] of Object.entries<Variable<unknown>>(VARIABLES)) {
+    const value = env[name]?.trim();
+    try {
+      values[name] = value ? read(value) : fallback;
+    } catch (error) {
+      mistakes.push(`${name} ${(error as Error).message}`);
+    }
+  }
+  if (mistakes.length === 0) mistakes.push(...contradictions(values as Values));
+  if (mistakes.length > 0) {
+    throw new InvalidConfig(
+      `The configuration is not valid:\n${mistakes.map((line) => `  - ${line}`).join('\n')}\nSee .env.example for what each variable means.`,
+    );
+  }
+  return new Config(values as Values);
+}
+
+function contradictions(values: Values): string[] {
+  const found: string[] = [];
+  if (values.ROLE !== 'all' && (values.DATABASE_URL === null || values.REDIS_URL === null)) {
+    found.push(
+      `ROLE=${values.ROLE} needs DATABASE_URL and REDIS_URL: separate processes share Postgres and Redis (without them only ROLE=all works)`,
+    );
+  }
+  if (values.LEASE_SECONDS * 1000 < values.DELIVERY_TIMEOUT_MS + 1_000) {
+    found.push(
+      'LEASE_SECONDS must exceed DELIVERY_TIMEOUT_MS by 1 s or more, or attempts would be sent twice',
+    );
+  }
+  return found;
+}
+
+/** MAX_ATTEMPTS, RETRY_BASE_DELAY and RETRY_MAX_DELAY, where set, describe an exponential default of their own. */
+function defaultRetryPolicy(values: Values): RetryPolicy {
+  const { MAX_ATTEMPTS, RETRY_BASE_DELAY, RETRY_MAX_DELAY } = values;
+  if (MAX_ATTEMPTS === null && RETRY_BASE_DELAY === null && RETRY_MAX_DELAY === null) {
+    return resolveRetryPolicy(values.RETRY_POLICY);
+  }
+  return resolveRetryPolicy({
+    base_seconds: RETRY_BASE_DELAY ?? 5,
+    factor: 2,
+    max_seconds: Math.max(RETRY_MAX_DELAY ?? 300, RETRY_BASE_DELAY ?? 5),
+    max_attempts: MAX_ATTEMPTS ?? 5,
+  });
+}
+
+function variable<T>(fallback: T, read: (value: string) => T): Variable<T> {
+  return { read, fallback };
+}
+
+function text(): Variable<string | null> {
+  return variable<string | null>(null, (value) => value);
+}
+
+function oneOf<const T extends readonly string[]>(choices: T, fallback: T[number]): Variable<T[number]> {
+  return variable<T[number]>(fallback, (value) => {
+    if (!choices.includes(value)) throw new Error(`must be one of ${choices.join(', ')}, not "${value}"`);
+    return value;
+  });
+}
+
+function decimal(fallback: number, min: number, max: number): Variable<number> {
+  return variable(fallback, (value) => {
+    const number = Number(value);
+    if (!Number.isFinite(number) || number < min || number > max) {
+      throw new Error(`must be a number from ${min} to ${max}, not "${value}"`);
+    }
+    return number;
+  });
+}
+
+function wholeNumber(fallback: number, min: number, max: number): Variable<number> {
+  return variable(fallback, (value) => {
+    const number = decimal(fallback, min, max).read(value);
+    if (!Number.isInteger(number)) throw new Error(`must be a whole number, not "${value}"`);
+    return number;
+  });
+}
+
+function optionalNumber(min: number, max: number): Variable<number | null> {
+  return variable<number | null>(null, (value) => decimal(min, min, max).read(value));
+}
+
+function url(protocols: string[]): Variable<string | null> {
+  return variable<string | null>(null, (value) => {
+    if (!URL.canParse(value) || !protocols.includes(new URL(value).protocol)) {
+      throw new Error(`must be a URL that begins with ${protocols.join('// or ')}//`);
+    }
+    return value;
+  });
+}

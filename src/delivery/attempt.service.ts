@@ -1,0 +1,217 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { Logger } from 'pino';
+import { Config } from '../config/config.js';
+import { AttemptOutcome, classify, decide, Decision, SendResult } from '../domain/attempt-outcome.js';
+import type { Clock } from '../domain/clock.js';
+import { signatureHeaders } from '../domain/signature.js';
+import { VERSION } from '../domain/version.js';
+import { LOGGER } from '../observability/logger.js';
+import { Metrics } from '../observability/metrics.js';
+import { AttemptResult, ClaimedDelivery } from '../persistence/repositories/lane.repository.js';
+import { SubscriptionRepository } from '../persistence/repositories/subscription.repository.js';
+import { Subscription } from '../persistence/subscription-cache.js';
+import { CLOCK } from './clock.token.js';
+import { HttpSender } from './http-sender.js';
+import { ResultWriter } from './result-writer.js';
+
+/** What the lane learns from an attempt. */
+export interface AttemptReport {
+  /** The target answered with 2xx; answered otherwise; did not answer; was not called. */
+  target: 'accepted' | 'answered' | 'silent' | 'not called';
+  /** When the delivery is due again, from now; null when it is not. */
+  retryInMs: number | null;
+}
+
+/** What was sent and came back, with what follows from it. */
+interface Concluded {
+  startedAt: Date;
+  result: SendResult;
+  outcome: AttemptOutcome;
+  decision: Decision;
+}
+
+const INTERRUPTED = 'interrupted: the worker stopped before it could record an answer';
+
+/** One attempt of one delivery. */
+@Injectable()
+export class AttemptService {
+  private shuttingDown = false;
+
+  constructor(
+    private readonly sender: HttpSender,
+    private readonly results: ResultWriter,
+    private readonly subscriptions: SubscriptionRepository,
+    private readonly metrics: Metrics,
+    private readonly config: Config,
+    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {}
+
+  /** @throws only when the result could not be recorded; the lease then sees to another attempt */
+  async run(delivery: ClaimedDelivery, subscription: Subscription | undefined): Promise<AttemptReport> {
+    if (!subscription) return this.refuseOrphan(delivery);
+    if (delivery.interrupted) await this.recordInterruption(delivery);
+
+    const startedAt = new Date(this.clock.now());
+    const result = await this.send(delivery, subscription, startedAt);
+    const outcome = classify(result, this.clock.now(), this.config.retryAfterCapMs);
+    const decision = this.decide(outcome, delivery, subscription);
+    const concluded = { startedAt, result, outcome, decision };
+
+    const attempt = this.describe(delivery, concluded);
+    const changed = await this.results.record(attempt);
+    if (outcome.kind === 'gone') await this.disable(subscription);
+    this.announce(delivery, attempt, concluded, changed);
+    return { target: targetOf(concluded), retryInMs: changed ? attempt.retryInMs : null };
+  }
+
+  /** Ends every request that is still open; their deliveries are due again at once. */
+  async abort(): Promise<void> {
+    this.shuttingDown = true;
+    await this.sender.close();
+  }
+
+  private send(delivery: ClaimedDelivery, subscription: Subscription, startedAt: Date): Promise<SendResult> {
+    const { payload: body } = delivery;
+    return this.sender.send({
+      url: subscription.targetUrl,
+      headers: {
+        ...subscription.headers,
+        'content-type': 'application/json',
+        'user-agent': `Posthorn/${VERSION}`,
+        ...signatureHeaders({
+          secrets: subscription.secrets(startedAt.getTime()),
+          webhookId: delivery.event_id,
+          timestampSeconds: Math.floor(startedAt.getTime() / 1000),
+          body,
+        }),
+        'x-webhook-event': delivery.event_type,
+        'x-webhook-delivery': delivery.id,
+        'x-webhook-attempt': String(delivery.attempt_number),
+        ...(delivery.request_id !== null && { 'x-request-id': delivery.request_id }),
+      },
+      body,
+      timeoutMs: subscription.timeoutMs,
+    });
+  }
+
+  private decide(
+    outcome: AttemptOutcome,
+    delivery: ClaimedDelivery,
+    { retryPolicy }: Subscription,
+  ): Decision {
+    const nowMs = this.clock.now();
+    // A request that the shutdown cut off says nothing about the subscriber.
+    if (this.shuttingDown && outcome.kind === 'retry') return { status: 'retrying', nextAttemptAtMs: nowMs };
+    return decide(outcome, {
+      policy: retryPolicy,
+      failures: delivery.budget_attempt,
+      nowMs,
+      random: () => this.clock.random(),
+    });
+  }
+
+  private describe(
+    delivery: ClaimedDelivery,
+    { startedAt, result, outcome, decision }: Concluded,
+  ): AttemptResult {
+    const response = result.kind === 'response' ? result : null;
+    return {
+      deliveryId: delivery.id,
+      attemptNumber: delivery.attempt_number,
+      startedAt,
+      durationMs: result.durationMs,
+      statusCode: response?.statusCode ?? null,
+      success: outcome.kind === 'delivered',
+      error: outcome.kind === 'delivered' ? null : outcome.error,
+      responseHeaders: response && JSON.stringify(response.headers),
+      responseBody: response?.body ?? null,
+      status: decision.status,
+      retryInMs:
+        decision.status === 'retrying' ? Math.max(decision.nextAttemptAtMs - this.clock.now(), 0) : null,
+      deadReason: decision.status === 'dead' ? decision.reason : null,
+    };
+  }
+
+  private announce(
+    delivery: ClaimedDelivery,
+    attempt: AttemptResult,
+    { outcome }: Concluded,
+    changed: boolean,
+  ): void {
+    this.metrics.attempted({
+      durationMs: attempt.durationMs,
+      lagMs: delivery.lag_ms,
+      status: attempt.status,
+      reason: attempt.deadReason ?? outcome.kind,
+    });
+    this.logger.info(
+      {
+        tenant_id: delivery.tenant_id,
+        subscription_id: delivery.subscription_id,
+        event_id: delivery.event_id,
+        event_type: delivery.event_type,
+        delivery_id: delivery.id,
+        request_id: delivery.request_id,
+        attempt: attempt.attemptNumber,
+        status: changed ? attempt.status : 'superseded',
+        status_code: attempt.statusCode,
+        error: attempt.error,
+        reason: attempt.deadReason,
+        duration_ms: attempt.durationMs,
+        lag_ms: Math.round(delivery.lag_ms),
+        retry_in_ms: attempt.retryInMs,
+        bytes: delivery.payload.length,
+      },
+      'delivery.attempted',
+    );
+  }
+
+  /** The subscriber answered 410 Gone. What is still open in this lane waits until somebody switches it on again. */
+  private async disable({ id, tenantId, targetUrl }: Subscription): Promise<void> {
+    if (!(await this.subscriptions.disable(tenantId, id, 'gone'))) return;
+    const { origin } = new URL(targetUrl);
+    this.logger.warn({ tenant_id: tenantId, subscription_id: id, origin }, 'subscription.disabled');
+  }
+
+  private async refuseOrphan(delivery: ClaimedDelivery): Promise<AttemptReport> {
+    await this.results.record({
+      ...NOTHING_SENT,
+      deliveryId: delivery.id,
+      attemptNumber: delivery.attempt_number,
+      error: 'not sent: the subscription was deleted',
+      status: 'dead',
+      deadReason: 'subscription_deleted',
+    });
+    this.metrics.deadLettered('subscription_deleted');
+    return { target: 'not called', retryInMs: null };
+  }
+
+  /** Keeps the history complete; the fence makes sure that it changes no status. */
+  private async recordInterruption(delivery: ClaimedDelivery): Promise<void> {
+    await this.results.record({
+      ...NOTHING_SENT,
+      deliveryId: delivery.id,
+      attemptNumber: delivery.attempt_number - 1,
+      startedAt: new Date(this.clock.now() - this.config.leaseSeconds * 1000),
+      error: INTERRUPTED,
+      status: 'retrying',
+      deadReason: null,
+    });
+  }
+}
+
+const NOTHING_SENT = {
+  startedAt: null,
+  durationMs: 0,
+  statusCode: null,
+  success: false,
+  responseHeaders: null,
+  responseBody: null,
+  retryInMs: null,
+};
+
+function targetOf({ result, outcome }: Concluded): AttemptReport['target'] {
+  if (outcome.kind === 'delivered') return 'accepted';
+  return result.kind === 'response' ? 'answered' : 'silent';
+}

@@ -1,0 +1,49 @@
+import { BeforeApplicationShutdown, Module, OnApplicationBootstrap } from '@nestjs/common';
+import { Config } from '../config/config.js';
+import { systemClock } from '../domain/clock.js';
+import { LaneScheduler } from '../queue/lane-scheduler.js';
+import { AttemptService } from './attempt.service.js';
+import { CLOCK } from './clock.token.js';
+import { HttpSender } from './http-sender.js';
+import { LaneRunner } from './lane-runner.js';
+import { ResultWriter } from './result-writer.js';
+import { SweepService } from './sweep.service.js';
+
+/** Executes deliveries: the worker's part of the engine. */
+@Module({
+  providers: [
+    { provide: CLOCK, useValue: systemClock },
+    {
+      provide: HttpSender,
+      inject: [Config],
+      useFactory: (config: Config) =>
+        new HttpSender({
+          rules: config.addressRules,
+          connectTimeoutMs: config.connectTimeoutMs,
+          maxConnectionsPerOrigin: config.laneConcurrency,
+        }),
+    },
+    AttemptService,
+    LaneRunner,
+    ResultWriter,
+  ],
+})
+export class DeliveryModule implements OnApplicationBootstrap, BeforeApplicationShutdown {
+  constructor(
+    private readonly scheduler: LaneScheduler,
+    private readonly runner: LaneRunner,
+  ) {}
+
+  async onApplicationBootstrap(): Promise<void> {
+    await this.scheduler.serve((lanes) => this.runner.run(lanes));
+  }
+
+  /** While Postgres is still there: no new lanes, then what is in flight. */
+  async beforeApplicationShutdown(): Promise<void> {
+    await Promise.all([this.scheduler.stop(), this.runner.stop()]);
+  }
+}
+
+/** Finds what nobody is at work on: the scheduler's part of the engine. */
+@Module({ providers: [SweepService] })
+export class SweepModule {}

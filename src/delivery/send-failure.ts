@@ -1,0 +1,82 @@
+import type { SendFailureCode } from '../domain/attempt-outcome.js';
+import { BlockedTarget, UnresolvedTarget } from './guarded-connector.js';
+
+/** Why there was no whole response: a code for rules, a sentence for people. */
+export interface SendFailure {
+  code: SendFailureCode;
+  message: string;
+}
+
+/** What the sender answers for requests that it is asked to drop, or still gets, while it closes. */
+export class SenderClosed extends Error {
+  constructor() {
+    super('the connection was closed because this service is stopping');
+  }
+}
+
+/** What was known about the exchange when it failed. */
+export interface FailureScene {
+  /** Host and port for people, e.g. `hooks.example.com:443`. */
+  host: string;
+  /** 0 until the response's header section was read. */
+  statusCode: number;
+}
+
+/** Translates what undici, node:net and node:tls throw. */
+export function describeFailure(error: Error, scene: FailureScene): SendFailure {
+  if (error instanceof BlockedTarget) return { code: 'blocked_target', message: error.message };
+  if (error instanceof UnresolvedTarget) return { code: 'dns', message: error.message };
+  if (error instanceof SenderClosed) return { code: 'connection_reset', message: error.message };
+
+  const { code, syscall, peer } = detailsOf(error, scene.host);
+  const so =
+    scene.statusCode === 0 ? 'before it answered' : `in the middle of its ${scene.statusCode} answer`;
+  switch (code) {
+    case 'ECONNREFUSED':
+      return { code: 'connection_refused', message: `connection refused by ${peer}` };
+    case 'UND_ERR_CONNECT_TIMEOUT':
+      return { code: 'connect_timeout', message: `no connection to ${peer} within the connect timeout` };
+    case 'ETIMEDOUT':
+      if (syscall === 'connect') return { code: 'connect_timeout', message: `no connection to ${peer}` };
+      return { code: 'connection_reset', message: `connection to ${peer} lost ${so}` };
+    case 'ECONNRESET':
+    case 'EPIPE':
+      return { code: 'connection_reset', message: `connection reset by ${peer} ${so}` };
+    case 'UND_ERR_SOCKET':
+      if (error.message === 'bad response' || error.message === 'bad upgrade') break;
+      return { code: 'connection_reset', message: `connection closed by ${peer} ${so}` };
+    case 'UND_ERR_INVALID_ARG':
+    case 'UND_ERR_NOT_SUPPORTED':
+      return { code: 'invalid_target', message: `the request cannot be sent: ${error.message}` };
+    case 'UND_ERR_HEADERS_OVERFLOW':
+      return { code: 'protocol', message: `the response headers of ${peer} are too large` };
+    case 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH':
+      return { code: 'protocol', message: `the response body of ${peer} is not as long as it announced` };
+  }
+  if (TLS_CODE.test(code)) return { code: 'tls', message: `TLS with ${scene.host}: ${tlsReason(error)}` };
+  if (syscall === 'connect') return { code: 'connection_refused', message: `no way to ${peer} (${code})` };
+  return { code: 'protocol', message: `no valid HTTP response from ${peer}: ${error.message}` };
+}
+
+/** OpenSSL's and Node's own codes, and the X.509 results that Node hands on by name (`node:tls`). */
+const TLS_CODE =
+  /^(ERR_SSL_|ERR_TLS_|EPROTO$|UNABLE_TO_|SELF_SIGNED|DEPTH_ZERO|PATH_LENGTH|INVALID_(CA|PURPOSE)|HOSTNAME_)|CERT|CRL/;
+
+/** OpenSSL's messages look like `C0B1…:error:0A00010B:SSL routines:…:wrong version number:../deps/…`. */
+function tlsReason(error: Error): string {
+  if ('reason' in error && typeof error.reason === 'string' && error.reason !== '') return error.reason;
+  return /:error:[^:]*:[^:]*:[^:]*:([^:]+):/.exec(error.message)?.[1] ?? error.message;
+}
+
+function detailsOf(error: Error, host: string): { code: string; syscall: string; peer: string } {
+  // Several addresses were tried (RFC 8305) and each failed: the first one speaks for all.
+  const first: unknown = error instanceof AggregateError ? error.errors[0] : error;
+  const { code, syscall, address, port } = (first ?? error) as NodeJS.ErrnoException & {
+    address?: string;
+    port?: number;
+  };
+  if (address === undefined || port === undefined)
+    return { code: code ?? '', syscall: syscall ?? '', peer: host };
+  const literal = address.includes(':') ? `[${address}]` : address;
+  return { code: code ?? '', syscall: syscall ?? '', peer: `${literal}:${port}` };
+}

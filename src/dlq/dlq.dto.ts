@@ -1,0 +1,115 @@
+import { ApiProperty, ApiPropertyOptional, IntersectionType } from '@nestjs/swagger';
+import { IsIn, IsOptional, IsUUID, ValidateBy } from 'class-validator';
+import { DEAD_REASONS, DeadReason } from '../domain/delivery-status.js';
+import { isEventType } from '../domain/event-type.js';
+import { AttemptResponse, DeliveryResponse } from '../http/delivery.dto.js';
+import { PageQuery, PageResponse } from '../http/paging.dto.js';
+import { DeadLetterFilter, DeadLetterRow } from '../persistence/repositories/dead-letter.repository.js';
+import { AttemptRow } from '../persistence/repositories/delivery.repository.js';
+
+const RFC3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$/i;
+
+const IsTime = () =>
+  ValidateBy({
+    name: 'isTime',
+    validator: {
+      validate: (value) =>
+        typeof value === 'string' && RFC3339.test(value) && !Number.isNaN(Date.parse(value)),
+      defaultMessage: () => 'must be a time as in RFC 3339, such as 2026-01-31T12:00:00Z',
+    },
+  });
+
+/** Which dead letters are meant; without any field, all of the tenant. */
+export class DeadLetterFilterDto {
+  @ApiPropertyOptional({ format: 'uuid', example: '0198c0d0-11aa-7c3d-8e4f-a0b1c2d3e4f5' })
+  @IsOptional()
+  @IsUUID(undefined, { message: 'must be the id of a subscription' })
+  subscription_id?: string;
+
+  @ApiPropertyOptional({ example: 'order.created' })
+  @IsOptional()
+  @ValidateBy({
+    name: 'isEventType',
+    validator: { validate: isEventType, defaultMessage: () => 'must be an event type' },
+  })
+  event_type?: string;
+
+  @ApiPropertyOptional({ enum: DEAD_REASONS, example: 'exhausted' })
+  @IsOptional()
+  @IsIn(DEAD_REASONS, { message: `must be one of ${DEAD_REASONS.join(', ')}` })
+  reason?: DeadReason;
+
+  @ApiPropertyOptional({
+    format: 'date-time',
+    description: 'Died at this time or later.',
+    example: '2026-01-30T00:00:00Z',
+  })
+  @IsOptional()
+  @IsTime()
+  from?: string;
+
+  @ApiPropertyOptional({
+    format: 'date-time',
+    description: 'Died before this time.',
+    example: '2026-01-31T00:00:00Z',
+  })
+  @IsOptional()
+  @IsTime()
+  to?: string;
+
+  static toFilter(dto: DeadLetterFilterDto): DeadLetterFilter {
+    return {
+      subscriptionId: dto.subscription_id,
+      eventType: dto.event_type,
+      reason: dto.reason,
+      from: dto.from ? new Date(dto.from) : undefined,
+      to: dto.to ? new Date(dto.to) : undefined,
+    };
+  }
+}
+
+export class DeadLetterQuery extends IntersectionType(PageQuery, DeadLetterFilterDto) {}
+
+/** A delivery that will not be tried again by itself. */
+export class DeadLetterResponse extends DeliveryResponse {
+  @ApiProperty({ enum: DEAD_REASONS, example: 'exhausted' })
+  reason!: DeadReason;
+
+  @ApiProperty({ format: 'date-time', example: '2026-01-31T12:00:00.000Z' })
+  dead_at!: string;
+
+  static override from(row: DeadLetterRow): DeadLetterResponse {
+    return { ...DeliveryResponse.from(row), reason: row.dead_reason, dead_at: row.dead_at.toISOString() };
+  }
+}
+
+export class DeadLetterDetailResponse extends DeadLetterResponse {
+  @ApiProperty({ type: [AttemptResponse], description: 'The first one first.' })
+  attempts!: AttemptResponse[];
+
+  @ApiProperty({
+    description: 'The payload, byte for byte as it was handed in.',
+    type: 'object',
+    additionalProperties: true,
+    example: { order: 4711 },
+  })
+  payload!: unknown;
+
+  /** Without the payload, which must not be parsed. */
+  static withAttempts(row: DeadLetterRow, attempts: AttemptRow[]): Omit<DeadLetterDetailResponse, 'payload'> {
+    return {
+      ...DeadLetterResponse.from(row),
+      attempts: attempts.map((attempt) => AttemptResponse.from(attempt)),
+    };
+  }
+}
+
+export class DeadLetterPageResponse extends PageResponse {
+  @ApiProperty({ type: [DeadLetterResponse] })
+  data!: DeadLetterResponse[];
+}
+
+export class MatchedResponse {
+  @ApiProperty({ type: Number, description: 'How many dead letters were changed.', example: 1250 })
+  matched!: number;
+}

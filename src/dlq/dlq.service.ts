@@ -1,0 +1,99 @@
+import { Injectable } from '@nestjs/common';
+import { notFound, Problem } from '../domain/errors.js';
+import { DeliveryResponse } from '../http/delivery.dto.js';
+import { pageResponse, PageQuery } from '../http/paging.dto.js';
+import { withRawMember } from '../http/raw-json.js';
+import { DeadLetterBatch, DeadLetterRepository } from '../persistence/repositories/dead-letter.repository.js';
+import { DeliveryRepository } from '../persistence/repositories/delivery.repository.js';
+import { EventRepository } from '../persistence/repositories/event.repository.js';
+import { LaneScheduler } from '../queue/lane-scheduler.js';
+import {
+  DeadLetterDetailResponse,
+  DeadLetterFilterDto,
+  DeadLetterPageResponse,
+  DeadLetterQuery,
+  DeadLetterResponse,
+  MatchedResponse,
+} from './dlq.dto.js';
+
+/** What a person does with dead letters: look, retry, discard. */
+@Injectable()
+export class DlqService {
+  constructor(
+    private readonly deadLetters: DeadLetterRepository,
+    private readonly deliveries: DeliveryRepository,
+    private readonly events: EventRepository,
+    private readonly lanes: LaneScheduler,
+  ) {}
+
+  async list(tenantId: string, query: DeadLetterQuery): Promise<DeadLetterPageResponse> {
+    const filter = DeadLetterFilterDto.toFilter(query);
+    const page = await this.deadLetters.list(tenantId, PageQuery.toRequest(query), filter);
+    return pageResponse(page, (row) => DeadLetterResponse.from(row));
+  }
+
+  /**
+   * @returns JSON text: a {@link DeadLetterDetailResponse}
+   * @throws Problem not_found
+   */
+  async get(tenantId: string, id: string): Promise<Buffer> {
+    const row = await this.deadLetters.find(tenantId, id);
+    if (!row) throw notFound('dead letter', id);
+    const [attempts, payload] = await Promise.all([
+      this.deliveries.attempts(tenantId, id),
+      this.events.payload(tenantId, row.event_id),
+    ]);
+    if (!payload) throw notFound('dead letter', id);
+    return withRawMember(DeadLetterDetailResponse.withAttempts(row, attempts), 'payload', payload);
+  }
+
+  /** @throws Problem not_found, or conflict when its subscription is gone */
+  async retry(tenantId: string, id: string): Promise<DeliveryResponse> {
+    const row = await this.deadLetters.reopen(tenantId, id);
+    if (!row) throw await this.whyNotReopened(tenantId, id);
+    await this.lanes.wake([row.subscription_id]);
+    return DeliveryResponse.from(row);
+  }
+
+  /** @throws Problem not_found */
+  async discard(tenantId: string, id: string): Promise<void> {
+    if (!(await this.deadLetters.discard(tenantId, id))) throw notFound('dead letter', id);
+  }
+
+  /** Retries all that match and have a subscription. Every batch is a commit: what was done before a failure stays. */
+  retryMatching(tenantId: string, dto: DeadLetterFilterDto): Promise<MatchedResponse> {
+    const filter = DeadLetterFilterDto.toFilter(dto);
+    return changeAll(async (after) => {
+      const batch = await this.deadLetters.reopenBatch(tenantId, filter, after);
+      await this.lanes.wake(batch.subscriptionIds);
+      return batch;
+    });
+  }
+
+  /** Discards all that match, in batches as well. */
+  discardMatching(tenantId: string, dto: DeadLetterFilterDto): Promise<MatchedResponse> {
+    const filter = DeadLetterFilterDto.toFilter(dto);
+    return changeAll((after) => this.deadLetters.discardBatch(tenantId, filter, after));
+  }
+
+  private async whyNotReopened(tenantId: string, id: string): Promise<Problem> {
+    if (!(await this.deadLetters.find(tenantId, id))) return notFound('dead letter', id);
+    return new Problem(
+      'conflict',
+      'The subscription of this dead letter was deleted, so nobody is there to get it.',
+    );
+  }
+}
+
+async function changeAll(
+  changeBatch: (after: string | null) => Promise<DeadLetterBatch>,
+): Promise<MatchedResponse> {
+  let matched = 0;
+  let after: string | null = null;
+  do {
+    const batch: DeadLetterBatch = await changeBatch(after);
+    matched += batch.changed;
+    after = batch.next;
+  } while (after !== null);
+  return { matched };
+}

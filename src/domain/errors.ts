@@ -1,0 +1,57 @@
+export interface FieldError {
+  /** Where in the request: `payload`, `events[3].event_type`, `query.limit`. */
+  path: string;
+  /** What is wrong and what would be right. */
+  message: string;
+}
+
+/** Everything that Posthorn refuses, once: the stable `code` of a problem answer and its one-line title. */
+export const PROBLEMS = {
+  malformed_json: { status: 400, title: 'The body is not valid JSON' },
+  invalid_request: { status: 422, title: 'The request is not valid' },
+  unauthorized: { status: 401, title: 'An API key is needed' },
+  forbidden: { status: 403, title: 'This key may not do that' },
+  admin_key_not_configured: { status: 403, title: 'No admin key is configured' },
+  not_found: { status: 404, title: 'Not found' },
+  method_not_allowed: { status: 405, title: 'Method not allowed' },
+  conflict: { status: 409, title: 'The request conflicts with the present state' },
+  idempotency_conflict: { status: 409, title: 'The idempotency key was used with another body' },
+  payload_too_large: { status: 413, title: 'The request is too large' },
+  unsupported_media_type: { status: 415, title: 'The content type is not supported' },
+  overloaded: { status: 429, title: 'Too much undigested work' },
+  internal: { status: 500, title: 'Something went wrong on our side' },
+  unavailable: { status: 503, title: 'The service cannot answer right now' },
+} as const satisfies Record<string, { status: number; title: string }>;
+
+export type ProblemCode = keyof typeof PROBLEMS;
+
+export interface ProblemDetails {
+  errors?: FieldError[];
+  retryAfterSeconds?: number;
+  cause?: unknown;
+}
+
+/** A refusal with a reason that a caller can act on. The HTTP layer turns it into RFC 9457 problem+json. */
+export class Problem extends Error {
+  readonly errors: FieldError[];
+  readonly retryAfterSeconds: number | undefined;
+
+  constructor(
+    readonly code: ProblemCode,
+    detail: string,
+    { errors = [], retryAfterSeconds, cause }: ProblemDetails = {},
+  ) {
+    super(detail, { cause });
+    this.name = 'Problem';
+    this.errors = errors;
+    this.retryAfterSeconds = retryAfterSeconds;
+  }
+}
+
+export const invalidRequest = (errors: FieldError[]): Problem =>
+  new Problem('invalid_request', errors.map((error) => `${error.path}: ${error.message}`).join('; '), {
+    errors,
+  });
+
+export const notFound = (what: string, id: string): Problem =>
+  new Problem('not_found', `There is no ${what} ${id}.`);

@@ -1,0 +1,85 @@
+import { createHmac, randomBytes } from 'node:crypto';
+
+const PREFIX = 'whsec_';
+const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
+const PLAIN_SECRET = /^[\x20-\x7e]{8,256}$/;
+/** Key length that the Standard Webhooks specification asks for, in bytes. */
+const MIN_KEY_BYTES = 24;
+const MAX_KEY_BYTES = 64;
+const MAX_CACHED_KEYS = 10_000;
+
+export type SignatureHeader =
+  'webhook-id' | 'webhook-timestamp' | 'webhook-signature' | 'x-webhook-signature';
+
+/** What is signed, and with which secrets: more than one while a secret is being rotated, the newest first. */
+export interface ToSign {
+  secrets: readonly string[];
+  webhookId: string;
+  timestampSeconds: number;
+  body: Buffer;
+}
+
+const decodedKeys = new Map<string, Buffer>();
+
+/**
+ * The headers by which a subscriber knows that a delivery is ours and unchanged.
+ *
+ * `webhook-signature` is that of the Standard Webhooks specification, one `v1,<base64>` a secret, separated by
+ * spaces: HMAC-SHA256 of `id.timestamp.body`, keyed by what follows `whsec_` decoded from base64, else by the
+ * secret's own bytes. `x-webhook-signature` is for receivers that know no base64: `sha256=<hex>`, the HMAC-SHA256 of
+ * the body alone, keyed by the first secret as it is shown to the user, prefix included.
+ *
+ * @throws RangeError if there is no secret
+ */
+export function signatureHeaders({
+  secrets,
+  webhookId,
+  timestampSeconds,
+  body,
+}: ToSign): Record<SignatureHeader, string> {
+  const [newest] = secrets;
+  if (newest === undefined) throw new RangeError('signing needs at least one secret');
+  const timestamp = String(timestampSeconds);
+  const signedPrefix = `${webhookId}.${timestamp}.`;
+  return {
+    'webhook-id': webhookId,
+    'webhook-timestamp': timestamp,
+    'webhook-signature': secrets.map((secret) => standardSignature(secret, signedPrefix, body)).join(' '),
+    'x-webhook-signature': `sha256=${createHmac('sha256', newest).update(body).digest('hex')}`,
+  };
+}
+
+/** A new secret in the form of the specification: `whsec_` and 32 random bytes in base64. */
+export function generateSecret(): string {
+  return PREFIX + randomBytes(32).toString('base64');
+}
+
+/**
+ * Whether a subscription may use it as a secret: `whsec_` followed by 24 to 64 bytes in base64 (padded), or any
+ * other 8 to 256 printable ASCII characters. A `whsec_` whose rest cannot be decoded is refused rather than taken as
+ * plain text: the two ends would not agree on its key.
+ */
+export function isSecret(s: unknown): s is string {
+  if (typeof s !== 'string') return false;
+  if (!s.startsWith(PREFIX)) return PLAIN_SECRET.test(s);
+  const encoded = s.slice(PREFIX.length);
+  const bytes = Buffer.byteLength(encoded, 'base64');
+  return bytes >= MIN_KEY_BYTES && bytes <= MAX_KEY_BYTES && BASE64.test(encoded);
+}
+
+function standardSignature(secret: string, signedPrefix: string, body: Buffer): string {
+  // Two updates, so the body is not copied behind its prefix.
+  return `v1,${createHmac('sha256', keyOf(secret)).update(signedPrefix).update(body).digest('base64')}`;
+}
+
+function keyOf(secret: string): Buffer {
+  let key = decodedKeys.get(secret);
+  if (key === undefined) {
+    key = secret.startsWith(PREFIX)
+      ? Buffer.from(secret.slice(PREFIX.length), 'base64')
+      : Buffer.from(secret, 'utf8');
+    if (decodedKeys.size >= MAX_CACHED_KEYS) decodedKeys.clear();
+    decodedKeys.set(secret, key);
+  }
+  return key;
+}

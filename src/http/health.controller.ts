@@ -1,0 +1,97 @@
+import { Controller, Get } from '@nestjs/common';
+import { ApiOkResponse, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
+import { HealthCheckService, HealthIndicatorResult, HealthIndicatorService } from '@nestjs/terminus';
+import { Config } from '../config/config.js';
+import { Problem } from '../domain/errors.js';
+import { Readiness } from '../observability/readiness.js';
+import { Database } from '../persistence/database.js';
+import { HeartbeatRepository } from '../persistence/repositories/heartbeat.repository.js';
+import { LaneScheduler } from '../queue/lane-scheduler.js';
+import { Public } from './auth.guard.js';
+
+const ALIVE_SECONDS = 20;
+
+/**
+ * Postgres is the truth: without it the service is down. Without the queue or a worker it is degraded: it still
+ * accepts events durably, and delivers them later.
+ */
+@ApiTags('Operations')
+@Public()
+@Controller()
+export class HealthController {
+  constructor(
+    private readonly health: HealthCheckService,
+    private readonly indicators: HealthIndicatorService,
+    private readonly database: Database,
+    private readonly scheduler: LaneScheduler,
+    private readonly heartbeats: HeartbeatRepository,
+    private readonly readiness: Readiness,
+    private readonly config: Config,
+  ) {}
+
+  @Get('health')
+  @ApiOperation({
+    summary: 'Health of Postgres, Redis, the queue and the workers',
+    description: '503 when Postgres is away. `degraded` (200) while events are accepted but deliveries wait.',
+  })
+  @ApiOkResponse({ description: 'Up or degraded.' })
+  @ApiResponse({ status: 503, description: 'Down.' })
+  check() {
+    return this.health.check([
+      () => this.postgres(),
+      () => this.queue('redis'),
+      () => this.queue('queue'),
+      () => this.workers(),
+    ]);
+  }
+
+  @Get('ready')
+  @ApiOperation({
+    summary: 'Whether this process may be sent traffic',
+    description: '503 until its start-up work is done.',
+  })
+  @ApiOkResponse({ schema: { example: { status: 'ready' } } })
+  @ApiResponse({ status: 503, description: 'Starting, stopping, or without Postgres.' })
+  async ready(): Promise<{ status: 'ready' }> {
+    const { reasons } = this.readiness;
+    if (reasons.length > 0) throw new Problem('unavailable', `Not ready: ${reasons.join(', ')}.`);
+    await this.database.run('select 1');
+    return { status: 'ready' };
+  }
+
+  private async postgres(): Promise<HealthIndicatorResult> {
+    const indicator = this.indicators.check('postgres');
+    try {
+      await this.database.run('select 1');
+      return indicator.up();
+    } catch (error) {
+      return indicator.down((error as Error).message);
+    }
+  }
+
+  private async queue(name: 'redis' | 'queue'): Promise<HealthIndicatorResult> {
+    const indicator = this.indicators.check(name);
+    if (this.config.redisUrl === null) return indicator.up({ engine: 'in-process' });
+    try {
+      if (!(await this.scheduler.isHealthy()))
+        return indicator.degraded('Redis cannot be reached; deliveries wait');
+      return name === 'redis'
+        ? indicator.up()
+        : indicator.up({ engine: 'bull', waiting: await this.scheduler.depth() });
+    } catch (error) {
+      return indicator.degraded((error as Error).message);
+    }
+  }
+
+  private async workers(): Promise<HealthIndicatorResult> {
+    const indicator = this.indicators.check('workers');
+    try {
+      const alive = await this.heartbeats.countAlive(['worker', 'all'], ALIVE_SECONDS);
+      return alive > 0
+        ? indicator.up({ alive })
+        : indicator.degraded('no worker has been seen for 20 seconds');
+    } catch (error) {
+      return indicator.degraded((error as Error).message);
+    }
+  }
+}

@@ -1,0 +1,126 @@
+import { Injectable } from '@nestjs/common';
+import { Config } from '../config/config.js';
+import { Problem } from '../domain/errors.js';
+import { Metrics } from '../observability/metrics.js';
+import { Batcher } from '../persistence/batcher.js';
+import { isDataError } from '../persistence/database.js';
+import { EventRepository, NewEvent } from '../persistence/repositories/event.repository.js';
+import { LaneScheduler } from '../queue/lane-scheduler.js';
+
+const MAX_EVENTS_A_COMMIT = 200;
+const LINGER_MS = 1;
+/** Bytes of payload that may wait for their commit, whatever the number of events. */
+const MAX_WAITING_BYTES = 64 * 1_048_576;
+
+/** Whether an event was written, or which event had taken its idempotency key before. */
+export type Admission = { isNew: true } | { isNew: false; existingId: string; sameContent: boolean };
+
+/**
+ * Where events of concurrent requests become one commit. Resolves only after that commit, then wakes the lanes; the
+ * wake-up is not waited for.
+ */
+@Injectable()
+export class EventIntake {
+  private readonly batcher: Batcher<NewEvent, Admission>;
+  private waiting = 0;
+  private waitingBytes = 0;
+
+  constructor(
+    private readonly events: EventRepository,
+    private readonly scheduler: LaneScheduler,
+    private readonly metrics: Metrics,
+    private readonly config: Config,
+  ) {
+    this.batcher = new Batcher({
+      flush: (batch) => this.commit(batch),
+      maxItems: MAX_EVENTS_A_COMMIT,
+      lingerMs: LINGER_MS,
+      maxInFlight: 2,
+    });
+  }
+
+  /**
+   * Makes room for a request before any of its events is written.
+   * @throws Problem overloaded
+   */
+  reserve(events: number, bytes: number): void {
+    const full =
+      this.waiting + events > this.config.queueMaxSize ||
+      (this.waitingBytes > 0 && this.waitingBytes + bytes > MAX_WAITING_BYTES);
+    if (!full) return;
+    this.metrics.overloaded();
+    throw new Problem(
+      'overloaded',
+      `${this.waiting} events wait to be stored (QUEUE_MAXSIZE is ${this.config.queueMaxSize}). Nothing of this request was stored; send it again after the time in Retry-After.`,
+      { retryAfterSeconds: 1 },
+    );
+  }
+
+  async admit(event: NewEvent): Promise<Admission> {
+    this.waiting++;
+    this.waitingBytes += event.payload.length;
+    try {
+      return await this.batcher.add(event);
+    } catch (error) {
+      this.metrics.ingestFailed();
+      throw error;
+    } finally {
+      this.waiting--;
+      this.waitingBytes -= event.payload.length;
+    }
+  }
+
+  private async commit(batch: NewEvent[]): Promise<(Admission | Error)[]> {
+    // One order for all processes: two commits that share idempotency keys then never wait for each other.
+    const ordered = batch.toSorted(
+      (a, b) => compare(a.tenantId, b.tenantId) || compare(a.idempotencyKey, b.idempotencyKey),
+    );
+    const written = await this.write(ordered);
+    const lanes = new Set<string>();
+    for (const event of batch) {
+      if (!written.has(event.id)) continue;
+      for (const { subscriptionId } of event.deliveries) lanes.add(subscriptionId);
+    }
+    void this.scheduler.wake([...lanes]);
+    return this.admissions(batch, written);
+  }
+
+  /** When Postgres refuses the data of one event, the others are written without it. */
+  private async write(events: NewEvent[]): Promise<Set<string>> {
+    try {
+      return await this.events.insert(events);
+    } catch (error) {
+      if (!isDataError(error) || events.length === 1) throw error;
+      const middle = events.length >> 1;
+      const halves = await Promise.allSettled([
+        this.write(events.slice(0, middle)),
+        this.write(events.slice(middle)),
+      ]);
+      return new Set(halves.flatMap((half) => (half.status === 'fulfilled' ? [...half.value] : [])));
+    }
+  }
+
+  private async admissions(batch: NewEvent[], written: Set<string>): Promise<(Admission | Error)[]> {
+    const repeated = batch.filter(({ id }) => !written.has(id));
+    if (repeated.length === 0) return batch.map(() => ({ isNew: true }));
+    const keyed = await this.events.findByKeys(
+      repeated.map(({ tenantId, idempotencyKey }) => ({ tenantId, key: idempotencyKey ?? '' })),
+    );
+    const first = new Map(repeated.map((event, index) => [event.id, keyed[index]]));
+    return batch.map((event) => {
+      if (written.has(event.id)) return { isNew: true };
+      const existing = first.get(event.id);
+      if (!existing) return new Error(`Postgres refused the data of event ${event.id}`);
+      return {
+        isNew: false,
+        existingId: existing.eventId,
+        sameContent: existing.fingerprint.equals(event.fingerprint),
+      };
+    });
+  }
+}
+
+function compare(a: string | null, b: string | null): number {
+  if (a === b) return 0;
+  return (a ?? '') < (b ?? '') ? -1 : 1;
+}

@@ -1,0 +1,163 @@
+import { FieldError, invalidRequest, Problem } from '../domain/errors.js';
+import { isEventType } from '../domain/event-type.js';
+import { elementSpans, memberSpans, Span } from '../domain/json-spans.js';
+
+/** An event as it was handed in, checked. */
+export interface IncomingEvent {
+  eventType: string;
+  /** The payload's own bytes, cut out of the request body. */
+  payload: Buffer;
+  /** The sender's own id of it. */
+  eventId: string | null;
+  idempotencyKey: string | null;
+}
+
+/** What a request body calls the parts of an event. */
+interface Shape {
+  type: string;
+  payload: string;
+  known: readonly string[];
+}
+
+const EVENT: Shape = {
+  type: 'event_type',
+  payload: 'payload',
+  known: ['event_type', 'payload', 'event_id', 'idempotency_key'],
+};
+const DIRECT: Shape = {
+  type: 'event',
+  payload: 'data',
+  known: ['event', 'data', 'event_id', 'idempotency_key'],
+};
+
+const MAX_BATCH = 1_000;
+/** Printable and without control characters, so that it is safe in a header and a log. */
+const IDENTIFIER = /^[^\p{Cc}\p{Cs}]{1,256}$/u;
+
+/** A JSON request body, as it came and parsed. */
+export interface JsonBody {
+  raw: Buffer;
+  value: unknown;
+}
+
+/**
+ * Reads the body of POST /events.
+ * @throws Problem invalid_request naming each field that is wrong; payload_too_large
+ */
+export function readEvent(
+  body: JsonBody,
+  headerKey: string | undefined,
+  maxPayloadBytes: number,
+): IncomingEvent {
+  return readOne(EVENT, body, wholeOf(body), '', headerKey, maxPayloadBytes);
+}
+
+/** Reads the body of POST /webhooks/ingest/{subscription_id}; fails like {@link readEvent}. */
+export function readDirectEvent(
+  body: JsonBody,
+  headerKey: string | undefined,
+  maxPayloadBytes: number,
+): IncomingEvent {
+  return readOne(DIRECT, body, wholeOf(body), '', headerKey, maxPayloadBytes);
+}
+
+/**
+ * Reads the body of POST /events/batch: each event by itself, so that a bad one is a problem in its own place.
+ * @throws Problem invalid_request when there is no list of 1 to 1,000 events at all
+ */
+export function readBatch({ raw, value }: JsonBody, maxPayloadBytes: number): (IncomingEvent | Problem)[] {
+  const events = isObject(value) ? value['events'] : undefined;
+  if (!isObject(value) || !Array.isArray(events)) {
+    throw invalidRequest([{ path: 'events', message: 'must be a list of 1 to 1,000 events' }]);
+  }
+  const unknown = unknownFields(value, ['events'], '');
+  if (unknown.length > 0) throw invalidRequest(unknown);
+  if (events.length === 0 || events.length > MAX_BATCH) {
+    throw invalidRequest([{ path: 'events', message: `must hold 1 to 1,000 events, not ${events.length}` }]);
+  }
+  const list = memberSpans(raw).get('events');
+  const spans = list ? elementSpans(raw, list.start, list.end) : [];
+  return events.map((event: unknown, index) => {
+    const span = spans[index] as Span;
+    try {
+      return readOne(EVENT, { raw, value: event }, span, `events[${index}]`, undefined, maxPayloadBytes);
+    } catch (error) {
+      if (error instanceof Problem) return error;
+      throw error;
+    }
+  });
+}
+
+function readOne(
+  shape: Shape,
+  { raw, value }: JsonBody,
+  span: Span,
+  parent: string,
+  headerKey: string | undefined,
+  maxPayloadBytes: number,
+): IncomingEvent {
+  const at = (field: string) => (parent === '' ? field : `${parent}.${field}`);
+  if (!isObject(value)) {
+    throw invalidRequest([{ path: parent || 'body', message: 'must be a JSON object' }]);
+  }
+  const errors = unknownFields(value, shape.known, parent);
+  const eventType = value[shape.type];
+  if (!isEventType(eventType)) {
+    errors.push({
+      path: at(shape.type),
+      message: 'must be 1 to 256 characters of A-Z a-z 0-9 . _ : / - and begin with a letter or digit',
+    });
+  }
+  if (!(shape.payload in value)) {
+    errors.push({ path: at(shape.payload), message: 'is missing; it may be any JSON value' });
+  }
+  const eventId = identifier(value['event_id'], at('event_id'), errors);
+  const bodyKey = identifier(value['idempotency_key'], at('idempotency_key'), errors);
+  const key = identifier(headerKey, 'Idempotency-Key', errors);
+  if (key !== null && bodyKey !== null && key !== bodyKey) {
+    errors.push({
+      path: 'Idempotency-Key',
+      message: `differs from ${at('idempotency_key')}; send one of the two`,
+    });
+  }
+  if (errors.length > 0) throw invalidRequest(errors);
+
+  const payload = memberSpans(raw, span.start, span.end).get(shape.payload) as Span;
+  const bytes = payload.end - payload.start;
+  if (bytes > maxPayloadBytes) {
+    throw new Problem(
+      'payload_too_large',
+      `${at(shape.payload)} has ${bytes} bytes; at most ${maxPayloadBytes} are accepted (MAX_PAYLOAD_BYTES).`,
+      { errors: [{ path: at(shape.payload), message: `must not exceed ${maxPayloadBytes} bytes` }] },
+    );
+  }
+  return {
+    eventType: eventType as string,
+    payload: raw.subarray(payload.start, payload.end),
+    eventId,
+    idempotencyKey: bodyKey ?? key,
+  };
+}
+
+function identifier(value: unknown, path: string, errors: FieldError[]): string | null {
+  if (value === undefined || value === null) return null;
+  if (typeof value === 'string' && IDENTIFIER.test(value)) return value;
+  errors.push({ path, message: 'must be a string of 1 to 256 characters without control characters' });
+  return null;
+}
+
+function unknownFields(value: object, known: readonly string[], parent: string): FieldError[] {
+  return Object.keys(value)
+    .filter((name) => !known.includes(name))
+    .slice(0, 10)
+    .map((name) => ({
+      path: parent === '' ? name.slice(0, 100) : `${parent}.${name.slice(0, 100)}`,
+      message: `is not a known field; known are ${known.join(', ')}`,
+    }));
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+const wholeOf = ({ raw }: JsonBody): Span => ({ start: 0, end: raw.length });

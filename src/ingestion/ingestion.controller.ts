@@ -1,0 +1,142 @@
+import {
+  Controller,
+  createParamDecorator,
+  ExecutionContext,
+  HttpCode,
+  HttpStatus,
+  Param,
+  Post,
+  UseInterceptors,
+} from '@nestjs/common';
+import {
+  ApiAcceptedResponse,
+  ApiBody,
+  ApiHeader,
+  ApiOkResponse,
+  ApiOperation,
+  ApiParam,
+  ApiTags,
+} from '@nestjs/swagger';
+import type { FastifyRequest } from 'fastify';
+import { ApiProblems } from '../http/api-docs.js';
+import { TenantId } from '../http/auth.guard.js';
+import { RequestJson } from '../http/json-body.js';
+import { UuidParam } from '../http/uuid-param.pipe.js';
+import { DuplicateIsOk } from './duplicate-is-ok.interceptor.js';
+import type { JsonBody } from './incoming-event.js';
+import {
+  BatchRequest,
+  BatchResponse,
+  BatchResultResponse,
+  DirectEventRequest,
+  EventAcceptedResponse,
+  EventRequest,
+} from './ingestion.dto.js';
+import { IngestionService } from './ingestion.service.js';
+
+/** What the request itself says of its origin. */
+const Origin = createParamDecorator((_: unknown, context: ExecutionContext) => {
+  const request = context.switchToHttp().getRequest<FastifyRequest>();
+  const key = request.headers['idempotency-key'];
+  return { requestId: request.id, idempotencyKey: typeof key === 'string' ? key : undefined };
+});
+type Origin = { requestId: string; idempotencyKey: string | undefined };
+
+@ApiTags('Events')
+@ApiProblems(
+  'unauthorized',
+  'malformed_json',
+  'invalid_request',
+  'payload_too_large',
+  'overloaded',
+  'unavailable',
+)
+@Controller()
+export class IngestionController {
+  constructor(private readonly ingestion: IngestionService) {}
+
+  @Post('events')
+  @HttpCode(HttpStatus.ACCEPTED)
+  @UseInterceptors(DuplicateIsOk)
+  @ApiOperation({
+    summary: 'Hand in an event',
+    description:
+      'Answers after the event and a delivery for each matching subscription are committed. The same idempotency ' +
+      'key again answers 200 with the first event; with another type or payload, 409.',
+  })
+  @ApiHeader({ name: 'Idempotency-Key', required: false, description: 'Instead of `idempotency_key`.' })
+  @ApiBody({ type: EventRequest })
+  @ApiAcceptedResponse({ type: EventAcceptedResponse, description: 'New, and durable.' })
+  @ApiOkResponse({ type: EventAcceptedResponse, description: 'Known already; its status now.' })
+  @ApiProblems('idempotency_conflict')
+  async ingest(
+    @TenantId() tenantId: string,
+    @Origin() origin: Origin,
+    @RequestJson() body: JsonBody,
+  ): Promise<EventAcceptedResponse> {
+    return EventAcceptedResponse.from(await this.ingestion.ingest({ tenantId, ...origin }, body));
+  }
+
+  @Post('events/batch')
+  @HttpCode(HttpStatus.ACCEPTED)
+  @ApiOperation({
+    summary: 'Hand in up to 1,000 events',
+    description: 'An answer for each event, in order. A bad one is rejected alone; the others are accepted.',
+  })
+  @ApiBody({ type: BatchRequest })
+  @ApiAcceptedResponse({ type: BatchResponse })
+  async ingestBatch(
+    @TenantId() tenantId: string,
+    @Origin() { requestId }: Origin,
+    @RequestJson() body: JsonBody,
+  ): Promise<BatchResponse> {
+    return {
+      results: (await this.ingestion.ingestBatch({ tenantId, requestId }, body)).map(
+        BatchResultResponse.from,
+      ),
+    };
+  }
+
+  @Post('webhooks/ingest/:subscription_id')
+  @HttpCode(HttpStatus.ACCEPTED)
+  @UseInterceptors(DuplicateIsOk)
+  @ApiOperation({
+    summary: 'Hand in an event for one subscription',
+    description:
+      'Only this subscription gets it, and only if it is active and wants events of this type; `deliveries` tells.',
+  })
+  @ApiParam({ name: 'subscription_id', format: 'uuid' })
+  @ApiHeader({ name: 'Idempotency-Key', required: false })
+  @ApiBody({ type: DirectEventRequest })
+  @ApiAcceptedResponse({ type: EventAcceptedResponse })
+  @ApiOkResponse({ type: EventAcceptedResponse, description: 'Known already; its status now.' })
+  @ApiProblems('not_found', 'idempotency_conflict')
+  async ingestFor(
+    @TenantId() tenantId: string,
+    @Origin() origin: Origin,
+    @Param('subscription_id', UuidParam) subscriptionId: string,
+    @RequestJson() body: JsonBody,
+  ): Promise<EventAcceptedResponse> {
+    return EventAcceptedResponse.from(
+      await this.ingestion.ingestFor({ tenantId, ...origin }, subscriptionId, body),
+    );
+  }
+
+  @Post('subscriptions/:id/test')
+  @HttpCode(HttpStatus.ACCEPTED)
+  @ApiTags('Subscriptions')
+  @ApiOperation({
+    summary: 'Send a test event now',
+    description: 'Of type `posthorn.test`, whatever types it wants.',
+  })
+  @ApiParam({ name: 'id', format: 'uuid' })
+  @ApiAcceptedResponse({ type: EventAcceptedResponse })
+  @ApiProblems('not_found', 'conflict')
+  async sendTest(
+    @TenantId() tenantId: string,
+    @Origin() { requestId }: Origin,
+    @Param('id', UuidParam) id: string,
+  ): Promise<EventAcceptedResponse> {
+    return EventAcceptedResponse.from(await this.ingestion.sendTest({ tenantId, requestId }, id));
+  }
+}

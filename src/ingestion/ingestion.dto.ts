@@ -1,0 +1,137 @@
+import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
+import type { EventStatus } from '../domain/delivery-status.js';
+import { Problem } from '../domain/errors.js';
+import type { Accepted } from './ingestion.service.js';
+
+const EXAMPLE_ID = '0198c0de-7a5e-7b1c-9d3e-5f0a1b2c3d4e';
+
+/** For the documentation: the bodies themselves are read by `incoming-event.ts`, which keeps the payload's bytes. */
+export class EventRequest {
+  @ApiProperty({ example: 'order.paid', maxLength: 256, pattern: '^[A-Za-z0-9][A-Za-z0-9._:/-]*$' })
+  event_type!: string;
+
+  @ApiProperty({
+    description: 'Any JSON value. Subscribers receive exactly these bytes.',
+    example: { order: 42, amount: 12.5 },
+    oneOf: [
+      { type: 'object', additionalProperties: true },
+      { type: 'array', items: {} },
+      { type: 'string' },
+      { type: 'number' },
+      { type: 'boolean' },
+    ],
+    nullable: true,
+  })
+  payload!: unknown;
+
+  @ApiPropertyOptional({ example: 'evt_123', maxLength: 256, description: 'Your own id of the event.' })
+  event_id?: string;
+
+  @ApiPropertyOptional({
+    example: 'order-42-paid',
+    maxLength: 256,
+    description:
+      'The same key again is the same event. Defaults to `event_id`; may come as `Idempotency-Key` header.',
+  })
+  idempotency_key?: string;
+}
+
+export class DirectEventRequest {
+  @ApiProperty({ example: 'user.created', maxLength: 256 })
+  event!: string;
+
+  @ApiProperty({
+    description: 'Any JSON value. The subscriber receives exactly these bytes.',
+    example: { id: 123, name: 'John Doe' },
+    oneOf: [{ type: 'object', additionalProperties: true }, { type: 'array', items: {} }, { type: 'string' }],
+  })
+  data!: unknown;
+
+  @ApiPropertyOptional({ example: 'evt_123', maxLength: 256 })
+  event_id?: string;
+
+  @ApiPropertyOptional({ example: 'user-123-created', maxLength: 256 })
+  idempotency_key?: string;
+}
+
+export class BatchRequest {
+  @ApiProperty({ type: [EventRequest], minItems: 1, maxItems: 1000 })
+  events!: EventRequest[];
+}
+
+export class EventAcceptedResponse {
+  @ApiProperty({ example: EXAMPLE_ID, format: 'uuid', description: 'Sent to subscribers as `webhook-id`.' })
+  id!: string;
+
+  @ApiProperty({ example: 'evt_123', description: 'Your id of it; `id` if you gave none.' })
+  event_id!: string;
+
+  @ApiProperty({ example: 'order.paid' })
+  event_type!: string;
+
+  @ApiProperty({ enum: ['received', 'delivering', 'delivered', 'failed'], example: 'delivering' })
+  status!: EventStatus;
+
+  @ApiProperty({ example: false })
+  duplicate!: boolean;
+
+  @ApiProperty({ example: 2, description: 'How many subscriptions get it.' })
+  deliveries!: number;
+
+  @ApiProperty({ example: '2026-01-31T12:00:00.000Z', format: 'date-time' })
+  received_at!: string;
+
+  static from(accepted: Accepted): EventAcceptedResponse {
+    return {
+      id: accepted.id,
+      event_id: accepted.eventId,
+      event_type: accepted.eventType,
+      status: accepted.status,
+      duplicate: accepted.duplicate,
+      deliveries: accepted.deliveries,
+      received_at: accepted.receivedAt.toISOString(),
+    };
+  }
+}
+
+class BatchErrorResponse {
+  @ApiProperty({ example: 'invalid_request' })
+  code!: string;
+
+  @ApiProperty({ example: 'events[3].payload: is missing; it may be any JSON value' })
+  detail!: string;
+
+  @ApiPropertyOptional({
+    type: 'array',
+    items: { type: 'object', properties: { path: { type: 'string' }, message: { type: 'string' } } },
+    example: [{ path: 'events[3].payload', message: 'is missing; it may be any JSON value' }],
+  })
+  errors?: { path: string; message: string }[];
+}
+
+export class BatchResultResponse {
+  @ApiProperty({ example: 0, description: 'Its place in the request.' })
+  index!: number;
+
+  @ApiProperty({ enum: ['accepted', 'duplicate', 'rejected'], example: 'accepted' })
+  status!: 'accepted' | 'duplicate' | 'rejected';
+
+  @ApiPropertyOptional({ example: EXAMPLE_ID, format: 'uuid' })
+  id?: string;
+
+  @ApiPropertyOptional({ type: BatchErrorResponse })
+  error?: BatchErrorResponse;
+
+  static from(this: void, result: Accepted | Problem, index: number): BatchResultResponse {
+    if (!(result instanceof Problem)) {
+      return { index, status: result.duplicate ? 'duplicate' : 'accepted', id: result.id };
+    }
+    const { code, message: detail, errors } = result;
+    return { index, status: 'rejected', error: { code, detail, ...(errors.length > 0 && { errors }) } };
+  }
+}
+
+export class BatchResponse {
+  @ApiProperty({ type: [BatchResultResponse] })
+  results!: BatchResultResponse[];
+}

@@ -1,0 +1,194 @@
+import { Injectable } from '@nestjs/common';
+import { createHash } from 'node:crypto';
+import { Config } from '../config/config.js';
+import { eventStatus, EventStatus } from '../domain/delivery-status.js';
+import { notFound, Problem } from '../domain/errors.js';
+import { uuidV7 } from '../domain/uuid-v7.js';
+import { Metrics } from '../observability/metrics.js';
+import { EventRepository, NewEvent } from '../persistence/repositories/event.repository.js';
+import { Subscription, SubscriptionCache } from '../persistence/subscription-cache.js';
+import { EventIntake } from './event-intake.js';
+import { IncomingEvent, JsonBody, readBatch, readDirectEvent, readEvent } from './incoming-event.js';
+
+/** Who sends, beside what is sent. */
+export interface Sender {
+  tenantId: string;
+  requestId: string;
+  /** The Idempotency-Key header. */
+  idempotencyKey?: string | undefined;
+}
+
+export interface Accepted {
+  id: string;
+  eventId: string;
+  eventType: string;
+  status: EventStatus;
+  duplicate: boolean;
+  deliveries: number;
+  receivedAt: Date;
+}
+
+/** Takes events in: once each, durably, for everybody who wants them. */
+@Injectable()
+export class IngestionService {
+  constructor(
+    private readonly subscriptions: SubscriptionCache,
+    private readonly intake: EventIntake,
+    private readonly events: EventRepository,
+    private readonly metrics: Metrics,
+    private readonly config: Config,
+  ) {}
+
+  /** @throws Problem invalid_request, payload_too_large, idempotency_conflict, overloaded */
+  async ingest(sender: Sender, body: JsonBody): Promise<Accepted> {
+    const event = this.counted(() => readEvent(body, sender.idempotencyKey, this.config.maxPayloadBytes));
+    this.intake.reserve(1, event.payload.length);
+    return this.accept(sender, event, await this.subscriptions.matching(sender.tenantId, event.eventType));
+  }
+
+  /** For one subscription; it gets the event only if it is active and wants events of this type. */
+  async ingestFor(sender: Sender, subscriptionId: string, body: JsonBody): Promise<Accepted> {
+    const event = this.counted(() =>
+      readDirectEvent(body, sender.idempotencyKey, this.config.maxPayloadBytes),
+    );
+    await this.subscription(sender.tenantId, subscriptionId);
+    this.intake.reserve(1, event.payload.length);
+    const matching = await this.subscriptions.matching(sender.tenantId, event.eventType);
+    return this.accept(
+      sender,
+      event,
+      matching.filter(({ id }) => id === subscriptionId),
+      subscriptionId,
+    );
+  }
+
+  /** A test event for one subscription, whatever event types it wants. */
+  async sendTest(sender: Sender, subscriptionId: string): Promise<Accepted> {
+    const subscription = await this.subscription(sender.tenantId, subscriptionId);
+    if (!subscription.isActive) {
+      throw new Problem(
+        'conflict',
+        'The subscription is not active. PATCH it with {"is_active": true} first.',
+      );
+    }
+    const payload = Buffer.from(
+      JSON.stringify({ message: 'A test event from Posthorn', subscription_id: subscriptionId }),
+    );
+    this.intake.reserve(1, payload.length);
+    const event = { eventType: 'posthorn.test', payload, eventId: null, idempotencyKey: null };
+    return this.accept(sender, event, [subscription], subscriptionId);
+  }
+
+  /** An answer for each event, in order: what was accepted, or the problem with it. */
+  async ingestBatch(sender: Sender, body: JsonBody): Promise<(Accepted | Problem)[]> {
+    const events = this.counted(() => readBatch(body, this.config.maxPayloadBytes));
+    this.intake.reserve(events.length, body.raw.length);
+    return Promise.all(events.map((event) => this.acceptOfBatch(sender, event)));
+  }
+
+  private async acceptOfBatch(sender: Sender, event: IncomingEvent | Problem): Promise<Accepted | Problem> {
+    if (event instanceof Problem) {
+      this.metrics.rejected();
+      return event;
+    }
+    try {
+      return await this.accept(
+        sender,
+        event,
+        await this.subscriptions.matching(sender.tenantId, event.eventType),
+      );
+    } catch (error) {
+      if (error instanceof Problem) return error;
+      throw error;
+    }
+  }
+
+  private async accept(
+    sender: Sender,
+    incoming: IncomingEvent,
+    wantedBy: Subscription[],
+    onlyFor?: string,
+  ): Promise<Accepted> {
+    const startedAt = performance.now();
+    const event = newEvent(sender, incoming, wantedBy, onlyFor);
+    const admission = await this.intake.admit(event);
+    if (!admission.isNew) return this.repeated(sender.tenantId, event, admission);
+    this.metrics.accepted(sender.tenantId, event.eventType, performance.now() - startedAt);
+    return {
+      id: event.id,
+      eventId: event.eventId,
+      eventType: event.eventType,
+      status: wantedBy.length > 0 ? 'delivering' : 'received',
+      duplicate: false,
+      deliveries: wantedBy.length,
+      receivedAt: event.receivedAt,
+    };
+  }
+
+  private async repeated(
+    tenantId: string,
+    event: NewEvent,
+    { existingId, sameContent }: { existingId: string; sameContent: boolean },
+  ): Promise<Accepted> {
+    if (!sameContent) {
+      this.metrics.rejected();
+      throw new Problem(
+        'idempotency_conflict',
+        `The idempotency key ${JSON.stringify(event.idempotencyKey)} belongs to event ${existingId}, which has another type or payload. Use a new key for a new event.`,
+      );
+    }
+    this.metrics.duplicate();
+    const existing = await this.events.find(tenantId, existingId);
+    if (!existing) throw notFound('event', existingId);
+    return {
+      id: existing.id,
+      eventId: existing.event_id,
+      eventType: existing.event_type,
+      status: eventStatus(existing.counts),
+      duplicate: true,
+      deliveries: existing.delivery_count,
+      receivedAt: existing.received_at,
+    };
+  }
+
+  private async subscription(tenantId: string, id: string): Promise<Subscription> {
+    const subscription = await this.subscriptions.find(tenantId, id);
+    if (!subscription) throw notFound('subscription', id);
+    return subscription;
+  }
+
+  private counted<T>(read: () => T): T {
+    try {
+      return read();
+    } catch (error) {
+      this.metrics.rejected();
+      throw error;
+    }
+  }
+}
+
+/** An event with its deliveries. All ids carry the same millisecond: the event's day is its deliveries' day. */
+function newEvent(
+  { tenantId, requestId }: Sender,
+  { eventType, payload, eventId, idempotencyKey }: IncomingEvent,
+  wantedBy: Subscription[],
+  onlyFor: string | undefined,
+): NewEvent {
+  const nowMs = Date.now();
+  const id = uuidV7(nowMs);
+  return {
+    id,
+    tenantId,
+    eventId: eventId ?? id,
+    eventType,
+    idempotencyKey: idempotencyKey ?? eventId,
+    fingerprint: createHash('sha256')
+      .update(`${eventType}\n${onlyFor ?? ''}\n`)
+      .update(payload)
+      .digest(),
+    payload,
+    requestId,
+    receivedAt: new Date(nowMs),
+    deliveries: wantedBy.map(({ id: subscriptionId }) => ({ id: uuidV7(nowMs), subscriptionId })),
+  };
+}

@@ -1,0 +1,117 @@
+import { Injectable } from '@nestjs/common';
+import { InjectMetric, makeCounterProvider, makeHistogramProvider } from '@willsoto/nestjs-prometheus';
+import { Counter, Histogram } from 'prom-client';
+
+const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
+
+/** Event types and tenants beyond this many are counted together: labels must stay bounded. */
+const MAX_LABEL_PAIRS = 1_000;
+
+export const METRIC_PROVIDERS = [
+  makeCounterProvider({
+    name: 'webhook_events_total',
+    help: 'Events handed in, by result: accepted, duplicate or rejected.',
+    labelNames: ['result'],
+  }),
+  makeCounterProvider({
+    name: 'webhook_events_published_total',
+    help: 'Events accepted, by tenant and event type; beyond a bound, "other".',
+    labelNames: ['tenant', 'event_type'],
+  }),
+  makeCounterProvider({ name: 'webhook_delivery_success_total', help: 'Deliveries that ended with a 2xx.' }),
+  makeCounterProvider({
+    name: 'webhook_delivery_failure_total',
+    help: 'Attempts that failed, by what became of the delivery: retry, or the reason it is dead.',
+    labelNames: ['reason'],
+  }),
+  makeCounterProvider({
+    name: 'webhook_delivery_retries_total',
+    help: 'Attempts that will be followed by another.',
+  }),
+  makeHistogramProvider({
+    name: 'webhook_delivery_duration_seconds',
+    help: 'From the start of an attempt until its response was read.',
+    buckets: SECONDS,
+  }),
+  makeHistogramProvider({
+    name: 'webhook_delivery_lag_seconds',
+    help: 'From when a delivery was due until a worker had it.',
+    buckets: SECONDS,
+  }),
+  makeHistogramProvider({
+    name: 'webhook_processing_duration_seconds',
+    help: 'From when an event was read until it was committed.',
+    buckets: SECONDS,
+  }),
+  makeCounterProvider({
+    name: 'webhook_processing_errors_total',
+    help: 'Events that could not be committed for a fault of the service.',
+  }),
+  makeCounterProvider({
+    name: 'webhook_rate_limit_hits_total',
+    help: 'Requests refused with 429.',
+  }),
+];
+
+/** What happened, in words of the domain; the names and labels are the business of this file. */
+@Injectable()
+export class Metrics {
+  private readonly labelPairs = new Set<string>();
+
+  constructor(
+    @InjectMetric('webhook_events_total') private readonly events: Counter,
+    @InjectMetric('webhook_events_published_total') private readonly eventsPublished: Counter,
+    @InjectMetric('webhook_delivery_success_total') private readonly successes: Counter,
+    @InjectMetric('webhook_delivery_failure_total') private readonly failures: Counter,
+    @InjectMetric('webhook_delivery_retries_total') private readonly retries: Counter,
+    @InjectMetric('webhook_delivery_duration_seconds') private readonly duration: Histogram,
+    @InjectMetric('webhook_delivery_lag_seconds') private readonly lag: Histogram,
+    @InjectMetric('webhook_processing_duration_seconds') private readonly processing: Histogram,
+    @InjectMetric('webhook_processing_errors_total') private readonly processingErrors: Counter,
+    @InjectMetric('webhook_rate_limit_hits_total') private readonly rateLimitHits: Counter,
+  ) {}
+
+  accepted(tenant: string, eventType: string, durationMs: number): void {
+    this.events.inc({ result: 'accepted' });
+    this.eventsPublished.inc(this.bounded(tenant, eventType));
+    this.processing.observe(durationMs / 1000);
+  }
+
+  duplicate(): void {
+    this.events.inc({ result: 'duplicate' });
+  }
+
+  rejected(): void {
+    this.events.inc({ result: 'rejected' });
+  }
+
+  overloaded(): void {
+    this.rateLimitHits.inc();
+  }
+
+  ingestFailed(): void {
+    this.processingErrors.inc();
+  }
+
+  /** @param reason the outcome, or why the delivery is dead */
+  attempted(attempt: { durationMs: number; lagMs: number; status: string; reason: string }): void {
+    this.duration.observe(attempt.durationMs / 1000);
+    this.lag.observe(attempt.lagMs / 1000);
+    if (attempt.status === 'delivered') this.successes.inc();
+    else this.failures.inc({ reason: attempt.reason });
+    if (attempt.status === 'retrying') this.retries.inc();
+  }
+
+  deadLettered(reason: string): void {
+    this.failures.inc({ reason });
+  }
+
+  private bounded(tenant: string, eventType: string): { tenant: string; event_type: string } {
+    const pair = `${tenant} ${eventType}`;
+    if (!this.labelPairs.has(pair)) {
+      if (this.labelPairs.size >= MAX_LABEL_PAIRS) return { tenant: 'other', event_type: 'other' };
+      this.labelPairs.add(pair);
+    }
+    return { tenant, event_type: eventType };
+  }
+}

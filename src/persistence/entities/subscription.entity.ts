@@ -1,0 +1,69 @@
+import { Column, Entity, PrimaryColumn } from 'typeorm';
+
+/** At most `limit` deliveries in any `period_seconds`. */
+export interface RateLimit {
+  limit: number;
+  period_seconds: number;
+}
+
+/** A target URL, the events it wants, and the rules of its lane. */
+@Entity({ name: 'subscription' })
+export class SubscriptionEntity {
+  @PrimaryColumn({ type: 'uuid', name: 'id' })
+  id!: string;
+
+  @Column({ type: 'uuid', name: 'tenant_id' })
+  tenantId!: string;
+
+  @Column({ type: 'text', name: 'target_url' })
+  targetUrl!: string;
+
+  /** Patterns; empty means every event type. */
+  @Column({ type: 'text', array: true, name: 'event_types' })
+  eventTypes!: string[];
+
+  @Column({ type: 'boolean', name: 'is_active' })
+  isActive!: boolean;
+
+  /** Why Posthorn itself switched it off, for example after a 410. */
+  @Column({ type: 'text', nullable: true, name: 'disabled_reason' })
+  disabledReason!: string | null;
+
+  @Column({ type: 'text', name: 'secret' })
+  secret!: string;
+
+  /** Signs as well until it expires, so that subscribers can change over. */
+  @Column({ type: 'text', nullable: true, name: 'previous_secret' })
+  previousSecret!: string | null;
+
+  @Column({ type: 'timestamptz', nullable: true, name: 'previous_secret_expires_at' })
+  previousSecretExpiresAt!: Date | null;
+
+  @Column({ type: 'jsonb', name: 'headers' })
+  headers!: Record<string, string>;
+
+  /** As the user gave it; null means the configured default. */
+  @Column({ type: 'jsonb', nullable: true, name: 'retry_policy' })
+  retryPolicy!: unknown;
+
+  @Column({ type: 'integer', nullable: true, name: 'timeout_ms' })
+  timeoutMs!: number | null;
+
+  @Column({ type: 'jsonb', nullable: true, name: 'rate_limit' })
+  rateLimit!: RateLimit | null;
+
+  @Column({ type: 'integer', nullable: true, name: 'max_concurrency' })
+  maxConcurrency!: number | null;
+
+  @Column({ type: 'text', nullable: true, name: 'description' })
+  description!: string | null;
+
+  @Column({ type: 'jsonb', name: 'metadata' })
+  metadata!: Record<string, unknown>;
+
+  @Column({ type: 'timestamptz', name: 'created_at' })
+  createdAt!: Date;
+
+  @Column({ type: 'timestamptz', name: 'updated_at' })
+  updatedAt!: Date;
+}

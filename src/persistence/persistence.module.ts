@@ -1,0 +1,57 @@
+import { Global, Module } from '@nestjs/common';
+import { TypeOrmModule } from '@nestjs/typeorm';
+import { Config } from '../config/config.js';
+import { ChangeFeed } from './change-feed.js';
+import { dataSourceOptions } from './data-source.js';
+import { Database } from './database.js';
+import { ApiKeyEntity } from './entities/api-key.entity.js';
+import { SubscriptionEntity } from './entities/subscription.entity.js';
+import { TenantEntity } from './entities/tenant.entity.js';
+import { KeyCache } from './key-cache.js';
+import { ApiKeyRepository } from './repositories/api-key.repository.js';
+import { DeadLetterRepository } from './repositories/dead-letter.repository.js';
+import { DeliveryRepository } from './repositories/delivery.repository.js';
+import { EventRepository } from './repositories/event.repository.js';
+import { HeartbeatRepository } from './repositories/heartbeat.repository.js';
+import { LaneRepository } from './repositories/lane.repository.js';
+import { PartitionRepository } from './repositories/partition.repository.js';
+import { PurgeRepository } from './repositories/purge.repository.js';
+import { SubscriptionRepository } from './repositories/subscription.repository.js';
+import { TenantRepository } from './repositories/tenant.repository.js';
+import { SubscriptionCache } from './subscription-cache.js';
+
+const providers = [
+  Database,
+  ChangeFeed,
+  KeyCache,
+  SubscriptionCache,
+  ApiKeyRepository,
+  DeadLetterRepository,
+  DeliveryRepository,
+  EventRepository,
+  HeartbeatRepository,
+  LaneRepository,
+  PartitionRepository,
+  PurgeRepository,
+  SubscriptionRepository,
+  TenantRepository,
+];
+
+/** Everything that knows Postgres: repositories, and the caches in front of them. */
+@Global()
+@Module({
+  imports: [
+    TypeOrmModule.forRootAsync({
+      inject: [Config],
+      useFactory: (config: Config) => ({
+        ...dataSourceOptions(config.databaseUrl, config.databasePoolSize),
+        retryAttempts: 10,
+        retryDelay: 500,
+      }),
+    }),
+    TypeOrmModule.forFeature([TenantEntity, ApiKeyEntity, SubscriptionEntity]),
+  ],
+  providers,
+  exports: providers,
+})
+export class PersistenceModule {}

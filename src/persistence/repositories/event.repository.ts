@@ -1,0 +1,200 @@
+import { Injectable } from '@nestjs/common';
+import { DeliveryCounts } from '../../domain/delivery-status.js';
+import { uuidTime, uuidV7Floor } from '../../domain/uuid-v7.js';
+import { Database } from '../database.js';
+import { Page, PageRequest, toPage } from '../page.js';
+
+/** An event as it is written, with the deliveries it is to have. */
+export interface NewEvent {
+  id: string;
+  tenantId: string;
+  eventId: string;
+  eventType: string;
+  idempotencyKey: string | null;
+  /** SHA-256 of what must be equal for a repetition to count as the same event. */
+  fingerprint: Buffer;
+  payload: Buffer;
+  requestId: string | null;
+  receivedAt: Date;
+  deliveries: { id: string; subscriptionId: string }[];
+}
+
+export interface EventRow {
+  id: string;
+  tenant_id: string;
+  event_id: string;
+  event_type: string;
+  idempotency_key: string | null;
+  request_id: string | null;
+  delivery_count: number;
+  received_at: Date;
+}
+
+export interface StoredEvent extends EventRow {
+  counts: DeliveryCounts;
+}
+
+export interface KeyedEvent {
+  eventId: string;
+  fingerprint: Buffer;
+}
+
+/**
+ * Idempotency check, events and deliveries in one statement and one commit. Returns the events that were new.
+ *
+ * Keys are taken in one order everywhere, so that two such statements never wait for each other in a circle.
+ * Payloads travel as one binary parameter: as an array of bytea they would be sent as text, at twice the size.
+ */
+const INSERT_EVENTS = {
+  name: 'insert-events',
+  text: `
+    with input as (
+      select id, tenant_id, event_id, event_type, idempotency_key, fingerprint,
+             substring($7::bytea from payload_offset for payload_length) as payload,
+             request_id, received_at, delivery_count
+      from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[], $8::int[], $9::int[],
+                  $10::text[], $11::timestamptz[], $12::int[])
+        as t(id, tenant_id, event_id, event_type, idempotency_key, fingerprint, payload_offset, payload_length,
+             request_id, received_at, delivery_count)
+    ), keyed as (
+      insert into idempotency_key (tenant_id, key, event_id, fingerprint)
+      select tenant_id, idempotency_key, id, fingerprint from input where idempotency_key is not null
+      order by tenant_id, idempotency_key
+      on conflict do nothing
+      returning event_id
+    ), accepted as (
+      select * from input where idempotency_key is null or id in (select event_id from keyed)
+    ), stored as (
+      insert into event (id, tenant_id, event_id, event_type, idempotency_key, payload, request_id,
+                         delivery_count, received_at)
+      select id, tenant_id, event_id, event_type, idempotency_key, payload, request_id, delivery_count, received_at
+      from accepted
+    ), queued as (
+      insert into delivery (id, tenant_id, event_id, subscription_id, event_type, status, next_attempt_at, created_at)
+      select d.id, a.tenant_id, a.id, d.subscription_id, a.event_type, 'pending', now(), a.received_at
+      from unnest($13::uuid[], $14::uuid[], $15::uuid[]) as d(id, event_id, subscription_id)
+      join accepted a on a.id = d.event_id
+    )
+    select id from accepted`,
+};
+
+const FIND_BY_KEYS = {
+  name: 'find-events-by-keys',
+  text: `
+    select k.tenant_id, k.key, k.event_id, k.fingerprint
+    from unnest($1::uuid[], $2::text[]) as wanted(tenant_id, key)
+    join idempotency_key k on k.tenant_id = wanted.tenant_id and k.key = wanted.key`,
+};
+
+const COLUMNS =
+  'e.id, e.tenant_id, e.event_id, e.event_type, e.idempotency_key, e.request_id, e.delivery_count, e.received_at';
+
+@Injectable()
+export class EventRepository {
+  constructor(private readonly database: Database) {}
+
+  /**
+   * Writes events and their deliveries in one commit, except those whose idempotency key was taken before.
+   * @returns the ids of the events that were written
+   */
+  async insert(events: NewEvent[]): Promise<Set<string>> {
+    let offset = 1;
+    const offsets = events.map(({ payload }) => (offset += payload.length) - payload.length);
+    const deliveries = events.flatMap((event) => event.deliveries.map((delivery) => ({ event, delivery })));
+    const rows = await this.database.run<{ id: string }>(INSERT_EVENTS, [
+      events.map((event) => event.id),
+      events.map((event) => event.tenantId),
+      events.map((event) => event.eventId),
+      events.map((event) => event.eventType),
+      events.map((event) => event.idempotencyKey),
+      events.map((event) => event.fingerprint),
+      Buffer.concat(events.map((event) => event.payload)),
+      offsets,
+      events.map((event) => event.payload.length),
+      events.map((event) => event.requestId),
+      events.map((event) => event.receivedAt),
+      events.map((event) => event.deliveries.length),
+      deliveries.map(({ delivery }) => delivery.id),
+      deliveries.map(({ event }) => event.id),
+      deliveries.map(({ delivery }) => delivery.subscriptionId),
+    ]);
+    return new Set(rows.map(({ id }) => id));
+  }
+
+  /** Which event holds each of these idempotency keys, in the order asked; undefined where none does. */
+  async findByKeys(wanted: { tenantId: string; key: string }[]): Promise<(KeyedEvent | undefined)[]> {
+    const rows = await this.database.run<{
+      tenant_id: string;
+      key: string;
+      event_id: string;
+      fingerprint: Buffer;
+    }>(FIND_BY_KEYS, [wanted.map(({ tenantId }) => tenantId), wanted.map(({ key }) => key)]);
+    const byKey = new Map(rows.map((row) => [`${row.tenant_id}:${row.key}`, row]));
+    return wanted.map(({ tenantId, key }) => {
+      const row = byKey.get(`${tenantId}:${key}`);
+      return row && { eventId: row.event_id, fingerprint: row.fingerprint };
+    });
+  }
+
+  async find(tenantId: string, id: string): Promise<StoredEvent | undefined> {
+    const rows = await this.database.run<EventRow>(
+      `select ${COLUMNS} from event e where e.tenant_id = $1 and e.id = $2`,
+      [tenantId, id],
+    );
+    return (await this.withCounts(rows))[0];
+  }
+
+  /** The payload, byte for byte as it was handed in. */
+  async payload(tenantId: string, id: string): Promise<Buffer | undefined> {
+    const [row] = await this.database.run<{ payload: Buffer }>(
+      'select payload from event where tenant_id = $1 and id = $2',
+      [tenantId, id],
+    );
+    return row?.payload;
+  }
+
+  /** A tenant's events, newest first. Uses event_by_tenant. */
+  async list(
+    tenantId: string,
+    { limit, cursor }: PageRequest,
+    filter: { eventType?: string | undefined; ids?: string[] | undefined },
+  ): Promise<Page<StoredEvent>> {
+    const rows = await this.database.run<EventRow>(
+      `select ${COLUMNS} from event e
+       where e.tenant_id = $1 and ($2::uuid is null or e.id < $2)
+         and ($3::text is null or e.event_type = $3) and ($4::uuid[] is null or e.id = any ($4))
+       order by e.id desc limit $5`,
+      [tenantId, cursor, filter.eventType ?? null, filter.ids ?? null, limit + 1],
+    );
+    const page = toPage(rows, limit);
+    return { ...page, data: await this.withCounts(page.data) };
+  }
+
+  /**
+   * Adds how the deliveries of each event stand. Deliveries carry the millisecond of their event in their id, so
+   * a short range of the primary key holds all of them.
+   */
+  private async withCounts(events: EventRow[]): Promise<StoredEvent[]> {
+    if (events.length === 0) return [];
+    const rows = await this.database.run<{ id: string } & DeliveryCounts>(
+      `select e.id, c.* from unnest($1::uuid[], $2::uuid[], $3::uuid[]) as e(id, low, high)
+       cross join lateral (
+         select count(*) filter (where d.status in ('pending', 'delivering', 'retrying'))::int as open,
+                count(*) filter (where d.status = 'delivered')::int as delivered,
+                count(*) filter (where d.status = 'dead')::int as dead,
+                count(*) filter (where d.status = 'cancelled')::int as cancelled
+         from delivery d where d.id >= e.low and d.id < e.high and d.event_id = e.id
+       ) c`,
+      [
+        events.map(({ id }) => id),
+        events.map(({ id }) => uuidV7Floor(uuidTime(id))),
+        events.map(({ id }) => uuidV7Floor(uuidTime(id) + 1)),
+      ],
+    );
+    const counts = new Map(rows.map(({ id, ...rest }) => [id, rest]));
+    return events.map((event) => ({
+      ...event,
+      counts: counts.get(event.id) ?? { open: 0, delivered: 0, dead: 0, cancelled: 0 },
+    }));
+  }
+}

@@ -1,0 +1,269 @@
+import { Injectable } from '@nestjs/common';
+import { DeadReason, DeliveryStatus } from '../../domain/delivery-status.js';
+import { Connection, Database } from '../database.js';
+
+/** A delivery in a worker's hands, until its lease runs out. */
+export interface ClaimedDelivery {
+  id: string;
+  tenant_id: string;
+  event_id: string;
+  subscription_id: string;
+  event_type: string;
+  /** The attempt that this claim stands for; also the fence for recording its result. */
+  attempt_number: number;
+  /** attempt_number within the present budget: 1 after creation and after a replay. */
+  budget_attempt: number;
+  /** The attempt before this one was never recorded: its worker stopped in the middle. */
+  interrupted: boolean;
+  /** How long it had been due when it was claimed, in milliseconds. */
+  lag_ms: number;
+  request_id: string | null;
+  payload: Buffer;
+}
+
+/** What became of an attempt. */
+export interface AttemptResult {
+  deliveryId: string;
+  attemptNumber: number;
+  /** Null when nothing was sent: then there is a new status but no attempt. */
+  startedAt: Date | null;
+  durationMs: number;
+  statusCode: number | null;
+  success: boolean;
+  error: string | null;
+  /** JSON text. */
+  responseHeaders: string | null;
+  responseBody: string | null;
+  status: DeliveryStatus;
+  /** From now until the next attempt; null when there is none. */
+  retryInMs: number | null;
+  deadReason: DeadReason | null;
+}
+
+/** The rules of a lane that only Postgres can keep, because several workers may serve it. */
+export interface LaneRules {
+  /** Milliseconds between two deliveries; null without a rate limit. */
+  spacingMs: number | null;
+  maxConcurrency: number | null;
+}
+
+export interface PacedClaim {
+  deliveries: (ClaimedDelivery & { send_after_ms: number })[];
+  /** When the rate limit lets it ask again, from now; null when it was not the rate limit that ended the claim. */
+  nextInMs: number | null;
+}
+
+/** Slots of a rate-limited lane that may be taken before their time. */
+const SLOT_HORIZON_MS = 1_000;
+
+/** What a claim sets and gives back, for the deliveries that `due` has locked. Parameter $1 is the lease in seconds. */
+const TAKE_DUE = `
+    update delivery d
+    set status = 'delivering', attempt_count = d.attempt_count + 1,
+        leased_until = now() + make_interval(secs => $1)
+    from due join event e on e.id = due.event_id
+    where d.id = due.id
+    returning d.id, d.tenant_id, d.event_id, d.subscription_id, d.event_type, d.attempt_count as attempt_number,
+      d.attempt_count - d.budget_start as budget_attempt, due.interrupted,
+      (extract(epoch from now() - d.next_attempt_at) * 1000)::float8 as lag_ms, e.request_id, e.payload`;
+
+/**
+ * Claims for several lanes at once, each up to its quota, earliest due first. Uses delivery_due.
+ *
+ * Locked and leased rows are skipped, so any number of workers may claim in one lane. The claim changes no indexed
+ * column, which keeps it a heap-only update.
+ */
+const CLAIM_DUE = {
+  name: 'claim-due',
+  text: `
+    with due as (
+      select d.* from unnest($2::uuid[], $3::int[]) as lane(subscription_id, quota)
+      cross join lateral (
+        select id, event_id, leased_until is not null as interrupted from delivery
+        where subscription_id = lane.subscription_id and next_attempt_at <= now()
+          and (leased_until is null or leased_until <= now())
+        order by next_attempt_at limit lane.quota
+        for update skip locked
+      ) d
+    ) ${TAKE_DUE}`,
+};
+
+/** Attempts and new statuses. A result whose fence is old changes no status: its attempt is only kept as history. */
+const RECORD_RESULTS = {
+  name: 'record-results',
+  text: `
+    with result as (
+      select * from unnest($1::uuid[], $2::int[], $3::timestamptz[], $4::int[], $5::int[], $6::bool[], $7::text[],
+                           $8::json[], $9::text[], $10::text[], $11::float8[], $12::text[])
+        as r(delivery_id, attempt_number, started_at, duration_ms, status_code, success, error,
+             response_headers, response_body, status, retry_in_ms, dead_reason)
+    ), attempt as (
+      insert into delivery_attempt (delivery_id, attempt_number, started_at, duration_ms, status_code, success, error,
+                                    response_headers, response_body)
+      select delivery_id, attempt_number, started_at, duration_ms, status_code, success, error,
+             response_headers, response_body
+      from result where started_at is not null
+      on conflict (delivery_id, attempt_number) do update set
+        started_at = excluded.started_at, duration_ms = excluded.duration_ms, status_code = excluded.status_code,
+        success = excluded.success, error = excluded.error, response_headers = excluded.response_headers,
+        response_body = excluded.response_body
+      where delivery_attempt.status_code is null
+    )
+    update delivery d
+    set status = r.status, leased_until = null,
+        attempt_count = d.attempt_count - (r.started_at is null)::int,
+        next_attempt_at = now() + make_interval(secs => r.retry_in_ms / 1000),
+        last_status_code = r.status_code, last_error = r.error,
+        completed_at = case when r.retry_in_ms is null then now() end,
+        dead_reason = r.dead_reason, dead_at = case when r.dead_reason is not null then now() end
+    from result r
+    where d.id = r.delivery_id and d.attempt_count = r.attempt_number and d.status = 'delivering'
+    returning d.id`,
+};
+
+/** The engine's side of deliveries: claim, record, release, sweep. */
+@Injectable()
+export class LaneRepository {
+  constructor(private readonly database: Database) {}
+
+  /** Takes due deliveries of each lane, at most its quota, for `leaseSeconds`. */
+  claimDue(
+    lanes: { subscriptionId: string; quota: number }[],
+    leaseSeconds: number,
+  ): Promise<ClaimedDelivery[]> {
+    return this.database.run<ClaimedDelivery>(CLAIM_DUE, [
+      leaseSeconds,
+      lanes.map(({ subscriptionId }) => subscriptionId),
+      lanes.map(({ quota }) => quota),
+    ]);
+  }
+
+  /**
+   * Takes due deliveries of a lane with a rate limit or a concurrency limit, which hold across all workers: the
+   * lane's row is locked while slots are counted, and each delivery is told how long to wait for its slot.
+   */
+  claimPaced(
+    subscriptionId: string,
+    quota: number,
+    rules: LaneRules,
+    leaseSeconds: number,
+  ): Promise<PacedClaim> {
+    return this.database.transaction(async (connection) => {
+      const slotInMs = await lockLane(connection, subscriptionId);
+      const { spacingMs, maxConcurrency } = rules;
+      const free =
+        maxConcurrency === null ? quota : maxConcurrency - (await inFlight(connection, subscriptionId));
+      const slots = spacingMs === null ? quota : Math.ceil((SLOT_HORIZON_MS - slotInMs) / spacingMs);
+      const allowed = Math.min(quota, free, slots);
+      const claimed =
+        allowed > 0
+          ? await connection.run<ClaimedDelivery>(CLAIM_DUE, [leaseSeconds, [subscriptionId], [allowed]])
+          : [];
+      if (spacingMs === null) {
+        return { deliveries: claimed.map((delivery) => ({ ...delivery, send_after_ms: 0 })), nextInMs: null };
+      }
+      const nextSlotInMs = slotInMs + claimed.length * spacingMs;
+      await connection.run(
+        'update lane set next_slot_at = now() + make_interval(secs => $2) where subscription_id = $1',
+        [subscriptionId, nextSlotInMs / 1000],
+      );
+      return {
+        deliveries: claimed.map((delivery, index) => ({
+          ...delivery,
+          send_after_ms: slotInMs + index * spacingMs,
+        })),
+        // Half a horizon early, so that slots are handed on without a pause.
+        nextInMs:
+          claimed.length === Math.max(slots, 0) ? Math.max(nextSlotInMs - SLOT_HORIZON_MS / 2, 0) : null,
+      };
+    });
+  }
+
+  /**
+   * Writes attempts and the statuses that follow from them in one commit.
+   * @returns the deliveries whose status changed; the others were cancelled or claimed anew meanwhile
+   */
+  async record(results: AttemptResult[]): Promise<Set<string>> {
+    const rows = await this.database.run<{ id: string }>(RECORD_RESULTS, [
+      results.map((result) => result.deliveryId),
+      results.map((result) => result.attemptNumber),
+      results.map((result) => result.startedAt),
+      results.map((result) => result.durationMs),
+      results.map((result) => result.statusCode),
+      results.map((result) => result.success),
+      results.map((result) => result.error),
+      results.map((result) => result.responseHeaders),
+      results.map((result) => result.responseBody),
+      results.map((result) => result.status),
+      results.map((result) => result.retryInMs),
+      results.map((result) => result.deadReason),
+    ]);
+    return new Set(rows.map(({ id }) => id));
+  }
+
+  /** Gives claimed deliveries back unsent, as if they had never been claimed. */
+  async release(deliveries: { id: string; attempt_number: number }[]): Promise<void> {
+    await this.database.run(
+      `update delivery d
+       set status = case when d.attempt_count - 1 > d.budget_start then 'retrying' else 'pending' end,
+           attempt_count = d.attempt_count - 1, leased_until = null
+       from unnest($1::uuid[], $2::int[]) as r(id, attempt_number)
+       where d.id = r.id and d.attempt_count = r.attempt_number and d.status = 'delivering'`,
+      [deliveries.map(({ id }) => id), deliveries.map(({ attempt_number }) => attempt_number)],
+    );
+  }
+
+  /**
+   * Lanes that have something due with nobody at work on it. Walks delivery_due from lane to lane, so that the cost
+   * follows the number of open lanes and not of deliveries. Lanes of inactive subscriptions are left alone; those of
+   * deleted ones are not, since their deliveries have to be dead-lettered.
+   */
+  async dueLanes(): Promise<string[]> {
+    const rows = await this.database.run<{ subscription_id: string }>(
+      `with recursive lane as (
+         (select subscription_id from delivery where next_attempt_at is not null order by subscription_id limit 1)
+         union all
+         select (select d.subscription_id from delivery d
+                 where d.next_attempt_at is not null and d.subscription_id > lane.subscription_id
+                 order by d.subscription_id limit 1)
+         from lane where lane.subscription_id is not null
+       )
+       select lane.subscription_id from lane left join subscription s on s.id = lane.subscription_id
+       where lane.subscription_id is not null and s.is_active is distinct from false and exists (
+         select 1 from delivery d
+         where d.subscription_id = lane.subscription_id and d.next_attempt_at <= now()
+           and (d.leased_until is null or d.leased_until <= now()))`,
+    );
+    return rows.map((row) => row.subscription_id);
+  }
+
+  /** Over all tenants, each counted up to 100,000. Uses delivery_due and delivery_dead. */
+  async countOpenAndDead(): Promise<{ open: number; dead: number }> {
+    const [counts] = await this.database.run<{ open: number; dead: number }>(
+      `select
+         (select count(*)::int from (select 1 from delivery where next_attempt_at is not null limit 100000) o) as open,
+         (select count(*)::int from (select 1 from delivery where dead_at is not null limit 100000) d) as dead`,
+    );
+    return counts ?? { open: 0, dead: 0 };
+  }
+}
+
+/** @returns milliseconds until the lane's next slot is free, 0 when it is free now */
+async function lockLane(connection: Connection, subscriptionId: string): Promise<number> {
+  const [lane] = await connection.run<{ slot_in_ms: number }>(
+    `insert into lane (subscription_id, next_slot_at) values ($1, now())
+     on conflict (subscription_id) do update set next_slot_at = lane.next_slot_at
+     returning greatest(extract(epoch from next_slot_at - now()) * 1000, 0)::float8 as slot_in_ms`,
+    [subscriptionId],
+  );
+  return lane?.slot_in_ms ?? 0;
+}
+
+async function inFlight(connection: Connection, subscriptionId: string): Promise<number> {
+  const [row] = await connection.run<{ count: number }>(
+    `select count(*)::int as count from delivery
+     where subscription_id = $1 and next_attempt_at is not null and leased_until > now()`,
+    [subscriptionId],
+  );
+  return row?.count ?? 0;
+}

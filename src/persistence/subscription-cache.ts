@@ -1,0 +1,135 @@
+import { Injectable } from '@nestjs/common';
+import { Config } from '../config/config.js';
+import { matchesEventType } from '../domain/event-type.js';
+import { RetryPolicy, resolveRetryPolicy } from '../domain/retry-policy.js';
+import { ChangeFeed } from './change-feed.js';
+import { SubscriptionEntity } from './entities/subscription.entity.js';
+import { LaneRules } from './repositories/lane.repository.js';
+import { SubscriptionRepository } from './repositories/subscription.repository.js';
+
+/** Entries are dropped when their tenant changes, and after this time in any case. */
+const MAX_AGE_MS = 10 * 60_000;
+const MAX_REMEMBERED_TYPES = 10_000;
+
+/** The subscriber's clock and ours measure different things: departures are spaced a little wider than its limit. */
+const SPACING_MARGIN = 1.02;
+
+/** A subscription as the hot path wants it: everything resolved once. */
+export interface Subscription {
+  id: string;
+  tenantId: string;
+  targetUrl: string;
+  eventTypes: string[];
+  isActive: boolean;
+  headers: Record<string, string>;
+  retryPolicy: RetryPolicy;
+  timeoutMs: number;
+  rules: LaneRules;
+  /** The secrets to sign with at this time, the present one first. */
+  secrets(nowMs: number): string[];
+}
+
+interface TenantSubscriptions {
+  loadedAt: number;
+  byId: Map<string, Subscription>;
+  byEventType: Map<string, Subscription[]>;
+}
+
+/** All subscriptions of the tenants in use, by tenant and event type, kept right by {@link ChangeFeed}. */
+@Injectable()
+export class SubscriptionCache {
+  private readonly tenants = new Map<string, Promise<TenantSubscriptions>>();
+  private readonly tenantOf = new Map<string, string>();
+
+  constructor(
+    private readonly subscriptions: SubscriptionRepository,
+    private readonly changes: ChangeFeed,
+    private readonly config: Config,
+  ) {
+    changes.subscribe(
+      ({ tenantId }) => this.forget(tenantId),
+      () => this.tenants.clear(),
+    );
+  }
+
+  /** The active subscriptions that want this event type. */
+  async matching(tenantId: string, eventType: string): Promise<Subscription[]> {
+    const { byId, byEventType } = await this.tenant(tenantId);
+    let matching = byEventType.get(eventType);
+    if (!matching) {
+      matching = [...byId.values()].filter(
+        (subscription) => subscription.isActive && matchesEventType(subscription.eventTypes, eventType),
+      );
+      if (byEventType.size >= MAX_REMEMBERED_TYPES) byEventType.clear();
+      byEventType.set(eventType, matching);
+    }
+    return matching;
+  }
+
+  /** Active or not; undefined when the tenant has no such subscription. */
+  async find(tenantId: string, id: string): Promise<Subscription | undefined> {
+    return (await this.tenant(tenantId)).byId.get(id);
+  }
+
+  /** For the engine, which knows lanes by subscription alone. */
+  async findLane(id: string): Promise<Subscription | undefined> {
+    let tenantId = this.tenantOf.get(id);
+    if (tenantId === undefined) {
+      tenantId = await this.subscriptions.tenantOf(id);
+      if (tenantId === undefined) return undefined;
+      this.tenantOf.set(id, tenantId);
+    }
+    return this.find(tenantId, id);
+  }
+
+  /** Called at once by whoever changed a subscription in this process; other processes hear through the feed. */
+  forget(tenantId: string): void {
+    this.tenants.delete(tenantId);
+  }
+
+  private async tenant(tenantId: string): Promise<TenantSubscriptions> {
+    const cached = this.tenants.get(tenantId);
+    if (cached && (await cached).loadedAt > Date.now() - MAX_AGE_MS) return cached;
+    const loading = this.load(tenantId);
+    // A change that arrives while this loads removes the entry, so what was read before the change is not kept.
+    if (this.changes.isListening) {
+      this.tenants.set(tenantId, loading);
+      loading.catch(() => this.tenants.delete(tenantId));
+    }
+    return loading;
+  }
+
+  private async load(tenantId: string): Promise<TenantSubscriptions> {
+    const loadedAt = Date.now();
+    const entities = await this.subscriptions.all(tenantId);
+    const byId = new Map(entities.map((entity) => [entity.id, this.resolve(entity)]));
+    for (const id of byId.keys()) this.tenantOf.set(id, tenantId);
+    return { loadedAt, byId, byEventType: new Map() };
+  }
+
+  private resolve(entity: SubscriptionEntity): Subscription {
+    const { rateLimit, previousSecret, previousSecretExpiresAt } = entity;
+    const previousUntil = previousSecretExpiresAt?.getTime() ?? 0;
+    const both = previousSecret === null ? [entity.secret] : [entity.secret, previousSecret];
+    return {
+      id: entity.id,
+      tenantId: entity.tenantId,
+      targetUrl: entity.targetUrl,
+      eventTypes: entity.eventTypes,
+      isActive: entity.isActive,
+      headers: entity.headers,
+      retryPolicy:
+        entity.retryPolicy === null ? this.config.retryPolicy : resolveRetryPolicy(entity.retryPolicy),
+      // A request must be over before its lease is, or another worker would send it as well.
+      timeoutMs: Math.min(
+        entity.timeoutMs ?? this.config.deliveryTimeoutMs,
+        this.config.leaseSeconds * 1000 - 1_000,
+      ),
+      rules: {
+        spacingMs: rateLimit && (rateLimit.period_seconds * 1000 * SPACING_MARGIN) / rateLimit.limit,
+        maxConcurrency: entity.maxConcurrency,
+      },
+      secrets: (nowMs) => (nowMs < previousUntil ? both : both.slice(0, 1)),
+    };
+  }
+}

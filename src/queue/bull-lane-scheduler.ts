@@ -1,0 +1,108 @@
+import { InjectQueue } from '@nestjs/bull';
+import { Injectable } from '@nestjs/common';
+import type { Queue } from 'bull';
+import { LaneHandler, LaneScheduler, WAKE_HORIZON_MS, wakeSlot } from './lane-scheduler.js';
+
+export const LANES_QUEUE = 'lanes';
+
+/** A Bull job: "these subscriptions may have something due". */
+export interface LaneJob {
+  lanes: string[];
+}
+
+/** One job carries the lanes that woke together, so that Bull's cost is paid once for all of them. */
+const MAX_LANES_A_JOB = 50;
+
+/**
+ * How long a lane counts as waiting at the most. A job that got lost (FLUSHALL of a part, a worker killed between
+ * taking the job and saying so) may hold back its lanes for this long, until the sweep lists them again.
+ */
+const WAITING_TTL_SECONDS = 10;
+
+/** The retry of a delivery lives in its row. A job that is done or failed leaves nothing behind. */
+const JOB_OPTIONS = { attempts: 1, removeOnComplete: true, removeOnFail: true };
+
+/** The scheduler for any number of processes: Bull on Redis. */
+@Injectable()
+export class BullLaneScheduler extends LaneScheduler {
+  private announceHandler: (handler: LaneHandler) => void = () => undefined;
+  private readonly handler = new Promise<LaneHandler>((resolve) => (this.announceHandler = resolve));
+
+  constructor(@InjectQueue(LANES_QUEUE) private readonly queue: Queue<LaneJob>) {
+    super();
+    // Without a listener, a lost connection would end the process; ioredis reconnects by itself.
+    queue.on('error', () => undefined);
+  }
+
+  async wake(subscriptionIds: readonly string[], inMs = 0): Promise<void> {
+    if (inMs > WAKE_HORIZON_MS || subscriptionIds.length === 0 || !this.isConnected()) return;
+    try {
+      if (inMs > 0) await this.wakeLater(subscriptionIds, inMs);
+      else await this.wakeNow(subscriptionIds);
+    } catch {
+      // Redis is a disposable wake-up list: the sweep finds what could not be announced.
+    }
+  }
+
+  serve(handler: LaneHandler): Promise<void> {
+    this.announceHandler(handler);
+    return Promise.resolve();
+  }
+
+  /**
+   * Serves one job. Its lanes stop counting as waiting before they are looked at: what falls due from here on
+   * needs, and gets, a job of its own.
+   */
+  async take({ lanes }: LaneJob): Promise<void> {
+    const handler = await this.handler;
+    await this.queue.client.del(lanes.map((id) => this.waitingKey(id)));
+    await handler(lanes);
+  }
+
+  async stop(): Promise<void> {
+    await this.queue.close();
+  }
+
+  async isHealthy(): Promise<boolean> {
+    if (!this.isConnected()) return false;
+    return (await this.queue.client.ping()) === 'PONG';
+  }
+
+  async depth(): Promise<number> {
+    return this.isConnected() ? this.queue.getWaitingCount() : 0;
+  }
+
+  private async wakeNow(subscriptionIds: readonly string[]): Promise<void> {
+    const marking = this.queue.client.pipeline();
+    for (const id of subscriptionIds) {
+      marking.set(this.waitingKey(id), 1, 'EX', WAITING_TTL_SECONDS, 'NX');
+    }
+    const marked = (await marking.exec()) ?? [];
+    const lanes = subscriptionIds.filter((_, index) => marked[index]?.[1] === 'OK');
+    const jobs = [];
+    for (let from = 0; from < lanes.length; from += MAX_LANES_A_JOB) {
+      jobs.push({ data: { lanes: lanes.slice(from, from + MAX_LANES_A_JOB) }, opts: JOB_OPTIONS });
+    }
+    if (jobs.length === 1 && jobs[0]) await this.queue.add(jobs[0].data, jobs[0].opts);
+    else if (jobs.length > 1) await this.queue.addBulk(jobs);
+  }
+
+  /** The job id makes wake-ups of one lane and slot one; once the slot has begun, nobody adds to it any more. */
+  private async wakeLater(subscriptionIds: readonly string[], inMs: number): Promise<void> {
+    const slot = wakeSlot(Date.now() + inMs);
+    await this.queue.addBulk(
+      subscriptionIds.map((id) => ({
+        data: { lanes: [id] },
+        opts: { ...JOB_OPTIONS, jobId: `${id}:${slot}`, delay: slot - Date.now() },
+      })),
+    );
+  }
+
+  private isConnected(): boolean {
+    return this.queue.client.status === 'ready';
+  }
+
+  private waitingKey(subscriptionId: string): string {
+    return this.queue.toKey(`waiting:${subscriptionId}`);
+  }
+}

@@ -1,0 +1,51 @@
+import { NestFactory } from '@nestjs/core';
+import { FastifyAdapter, NestFastifyApplication } from '@nestjs/platform-fastify';
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { Logger } from 'pino';
+import { DynamicModule } from '@nestjs/common';
+import { Config } from './config/config.js';
+import { serveApiDocs } from './http/api-docs.js';
+import { acceptJson } from './http/json-body.js';
+import { sendProblem, toProblem } from './http/problem.filter.js';
+import { answerWithRequestId, requestId } from './http/request-id.js';
+import { NestLogger } from './observability/logger.js';
+
+/** Room for the fields around a payload of the greatest size. */
+const ENVELOPE_BYTES = 64 * 1024;
+/** A client that takes longer to send its request is cut off. */
+const REQUEST_TIMEOUT_MS = 30_000;
+
+/** A Nest application on Fastify with everything that has to be set outside of modules; not yet listening. */
+export async function createServer(
+  module: DynamicModule,
+  config: Config,
+  logger: Logger,
+): Promise<NestFastifyApplication> {
+  const adapter = new FastifyAdapter({
+    genReqId: requestId,
+    bodyLimit: config.maxPayloadBytes + ENVELOPE_BYTES,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    routerOptions: { maxParamLength: 256 },
+    frameworkErrors: (error: FastifyError, request: FastifyRequest, reply: FastifyReply) =>
+      sendProblem(reply, toProblem(error), request.id),
+    clientErrorHandler: (_error, socket) => {
+      if (socket.writable)
+        socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n');
+    },
+  });
+  const server = adapter.getInstance() as unknown as FastifyInstance;
+  answerWithRequestId(server);
+  server.addHook('onRoute', (route) => {
+    if (route.url.endsWith('/events/batch')) route.bodyLimit = config.maxBatchBytes;
+  });
+
+  const app = await NestFactory.create<NestFastifyApplication>(module, adapter, {
+    logger: new NestLogger(logger),
+    abortOnError: false,
+    bodyParser: false,
+  });
+  acceptJson(server);
+  app.setGlobalPrefix('api/v1', { exclude: ['health', 'ready', 'metrics'] });
+  serveApiDocs(app);
+  return app;
+}

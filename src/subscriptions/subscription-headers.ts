@@ -1,0 +1,59 @@
+import { FieldError } from '../domain/errors.js';
+
+const MAX_HEADERS = 20;
+const MAX_NAME_LENGTH = 128;
+const MAX_VALUE_LENGTH = 4096;
+
+/** A field name is a token: RFC 9110 sections 5.1 and 5.6.2. */
+const FIELD_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+
+/** Narrower than RFC 9110 section 5.5, which lets bytes beyond ASCII and tabs pass but gives them no meaning. */
+const FIELD_VALUE = /^[\x20-\x7e]*$/;
+
+/** Headers that Posthorn sets itself, and those that steer the connection or the framing of the message. */
+const RESERVED = new Set([
+  'connection',
+  'content-length',
+  'content-type',
+  'expect',
+  'host',
+  'keep-alive',
+  'te',
+  'traceparent',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+  'user-agent',
+  'x-request-id',
+]);
+const RESERVED_PREFIXES = ['proxy-', 'webhook-', 'x-webhook-'];
+
+/** What is wrong with the headers that a subscription wants on its deliveries. */
+export function headerErrors(headers: Record<string, unknown>): FieldError[] {
+  const entries = Object.entries(headers);
+  if (entries.length > MAX_HEADERS) {
+    return [{ path: 'headers', message: `must have at most ${MAX_HEADERS} headers` }];
+  }
+  const seen = new Set<string>();
+  return entries.flatMap(([name, value]) => {
+    const message = nameError(name, seen) ?? valueError(value);
+    seen.add(name.toLowerCase());
+    return message === null ? [] : [{ path: `headers.${name.slice(0, MAX_NAME_LENGTH)}`, message }];
+  });
+}
+
+function nameError(name: string, seen: ReadonlySet<string>): string | null {
+  const lower = name.toLowerCase();
+  if (name.length > MAX_NAME_LENGTH || !FIELD_NAME.test(name)) {
+    return `is no header name: use 1 to ${MAX_NAME_LENGTH} letters, digits and !#$%&'*+-.^_\`|~`;
+  }
+  if (RESERVED.has(lower) || RESERVED_PREFIXES.some((prefix) => lower.startsWith(prefix))) {
+    return 'is set by Posthorn itself: use another name';
+  }
+  return seen.has(lower) ? 'is there twice: upper and lower case name the same header' : null;
+}
+
+function valueError(value: unknown): string | null {
+  if (typeof value === 'string' && value.length <= MAX_VALUE_LENGTH && FIELD_VALUE.test(value)) return null;
+  return `must be a string of at most ${MAX_VALUE_LENGTH} printable ASCII characters`;
+}

@@ -1,0 +1,128 @@
+import { ApiProperty } from '@nestjs/swagger';
+import { PageResponse } from '../http/paging.dto.js';
+import { RateLimit, SubscriptionEntity } from '../persistence/entities/subscription.entity.js';
+import { RateLimitDto } from './subscription.dto.js';
+
+const SECRET_EXAMPLE = 'whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD4m3pN5Qz8wY=';
+
+export class SubscriptionResponse {
+  @ApiProperty({ format: 'uuid', example: '0198c0de-7a5e-7b1c-9d3e-5f0a1b2c3d4e' })
+  id: string;
+
+  @ApiProperty({ example: 'https://example.com/hooks' })
+  target_url: string;
+
+  @ApiProperty({ type: [String], example: ['user.*', 'order.created'] })
+  event_types: string[];
+
+  @ApiProperty({ example: true })
+  is_active: boolean;
+
+  @ApiProperty({
+    type: String,
+    nullable: true,
+    example: null,
+    description: 'Why Posthorn itself switched it off, for example after an answer of 410 Gone.',
+  })
+  disabled_reason: string | null;
+
+  @ApiProperty({ type: 'object', nullable: true, example: null, additionalProperties: true })
+  filter: null;
+
+  @ApiProperty({ type: 'object', additionalProperties: { type: 'string' }, example: { 'X-Tenant': 'acme' } })
+  headers: Record<string, string>;
+
+  @ApiProperty({
+    nullable: true,
+    oneOf: [{ type: 'string' }, { type: 'object', additionalProperties: true }],
+    example: 'standard',
+    description: 'As it was given. Null: the configured default.',
+  })
+  retry_policy: unknown;
+
+  @ApiProperty({ type: Number, nullable: true, example: 10_000 })
+  timeout_ms: number | null;
+
+  @ApiProperty({ type: RateLimitDto, nullable: true })
+  rate_limit: RateLimit | null;
+
+  @ApiProperty({ type: Number, nullable: true, example: 10 })
+  max_concurrency: number | null;
+
+  @ApiProperty({ enum: ['none'], example: 'none' })
+  ordering: 'none';
+
+  @ApiProperty({ type: String, nullable: true, example: 'Billing' })
+  description: string | null;
+
+  @ApiProperty({ type: 'object', additionalProperties: true, example: { team: 'billing' } })
+  metadata: Record<string, unknown>;
+
+  @ApiProperty({ format: 'date-time', example: '2026-01-31T12:00:00.000Z' })
+  created_at: string;
+
+  @ApiProperty({ format: 'date-time', example: '2026-01-31T12:00:00.000Z' })
+  updated_at: string;
+
+  constructor(row: SubscriptionEntity) {
+    this.id = row.id;
+    this.target_url = row.targetUrl;
+    this.event_types = row.eventTypes;
+    this.is_active = row.isActive;
+    this.disabled_reason = row.disabledReason;
+    this.filter = null;
+    this.headers = row.headers;
+    this.retry_policy = row.retryPolicy;
+    this.timeout_ms = row.timeoutMs;
+    this.rate_limit = row.rateLimit;
+    this.max_concurrency = row.maxConcurrency;
+    this.ordering = 'none';
+    this.description = row.description;
+    this.metadata = row.metadata;
+    this.created_at = row.createdAt.toISOString();
+    this.updated_at = row.updatedAt.toISOString();
+  }
+
+  static from(row: SubscriptionEntity): SubscriptionResponse {
+    return new SubscriptionResponse(row);
+  }
+}
+
+/** The answer to create and rotate-secret alone. */
+export class SubscriptionWithSecretResponse extends SubscriptionResponse {
+  @ApiProperty({ example: SECRET_EXAMPLE })
+  secret: string;
+
+  constructor(row: SubscriptionEntity) {
+    super(row);
+    this.secret = row.secret;
+  }
+}
+
+export class SecretResponse {
+  @ApiProperty({ example: SECRET_EXAMPLE })
+  secret: string;
+
+  @ApiProperty({
+    type: String,
+    nullable: true,
+    example: null,
+    description: 'The one before, while it signs as well.',
+  })
+  previous_secret: string | null;
+
+  @ApiProperty({ type: String, format: 'date-time', nullable: true, example: null })
+  previous_secret_expires_at: string | null;
+
+  constructor({ secret, previousSecret, previousSecretExpiresAt }: SubscriptionEntity, nowMs: number) {
+    const overlaps = previousSecretExpiresAt !== null && nowMs < previousSecretExpiresAt.getTime();
+    this.secret = secret;
+    this.previous_secret = overlaps ? previousSecret : null;
+    this.previous_secret_expires_at = overlaps ? previousSecretExpiresAt.toISOString() : null;
+  }
+}
+
+export class SubscriptionPageResponse extends PageResponse {
+  @ApiProperty({ type: [SubscriptionResponse] })
+  data!: SubscriptionResponse[];
+}

@@ -1,0 +1,90 @@
+import { FieldError, invalidRequest } from '../domain/errors.js';
+import { isEventTypePattern } from '../domain/event-type.js';
+import { InvalidRetryPolicy, resolveRetryPolicy } from '../domain/retry-policy.js';
+import { isSecret } from '../domain/signature.js';
+import { AddressRules, InvalidTargetUrl, literalAddress, parseTargetUrl } from '../domain/target-address.js';
+import { GivenFields } from './subscription.dto.js';
+import { headerErrors } from './subscription-headers.js';
+
+const MAX_METADATA_BYTES = 16 * 1024;
+
+const SECRET_RULE =
+  'must be whsec_ followed by 24 to 64 bytes in base64, or 8 to 256 printable ASCII characters of your own';
+
+/**
+ * Checks what the types of a request cannot say: each rule that belongs to the domain.
+ * @throws Problem invalid_request naming every member at fault
+ */
+export function checkSubscription(fields: GivenFields, addressRules: AddressRules): void {
+  const { target_url, event_types, secret, headers, retry_policy, metadata } = fields;
+  const errors = [
+    ...(target_url === undefined ? [] : targetErrors(target_url, addressRules)),
+    ...(event_types === undefined ? [] : eventTypeErrors(event_types)),
+    ...secretErrors(secret),
+    ...(headers === undefined ? [] : headerErrors(headers)),
+    ...(retry_policy === undefined || retry_policy === null ? [] : retryPolicyErrors(retry_policy)),
+    ...(metadata === undefined ? [] : metadataErrors(metadata)),
+  ];
+  if (errors.length > 0) throw invalidRequest(errors);
+}
+
+export function secretErrors(secret: unknown): FieldError[] {
+  return secret === undefined || isSecret(secret) ? [] : [{ path: 'secret', message: SECRET_RULE }];
+}
+
+/** A host name is judged when it is connected to, after DNS; an address can be judged now. */
+function targetErrors(targetUrl: string, addressRules: AddressRules): FieldError[] {
+  try {
+    const address = literalAddress(parseTargetUrl(targetUrl));
+    if (address === null || addressRules.isAllowed(address)) return [];
+    const message =
+      `must not be ${address}, which is no public address: the operator can allow it with ` +
+      'ALLOW_TARGET_RANGES';
+    return [{ path: 'target_url', message }];
+  } catch (error) {
+    if (!(error instanceof InvalidTargetUrl)) throw error;
+    return [{ path: 'target_url', message: error.message }];
+  }
+}
+
+function eventTypeErrors(eventTypes: unknown[]): FieldError[] {
+  const message =
+    'must be 1 to 256 letters, digits and . _ : / - that begin with a letter or digit; * stands for any part';
+  return eventTypes.flatMap((pattern, index) =>
+    isEventTypePattern(pattern) ? [] : [{ path: `event_types[${index}]`, message }],
+  );
+}
+
+function retryPolicyErrors(retryPolicy: unknown): FieldError[] {
+  try {
+    resolveRetryPolicy(retryPolicy);
+    return [];
+  } catch (error) {
+    if (!(error instanceof InvalidRetryPolicy)) throw error;
+    return [{ path: error.path, message: error.message }];
+  }
+}
+
+function metadataErrors(metadata: Record<string, unknown>): FieldError[] {
+  if (Buffer.byteLength(JSON.stringify(metadata)) > MAX_METADATA_BYTES) {
+    return [{ path: 'metadata', message: `must be at most ${MAX_METADATA_BYTES} bytes of JSON` }];
+  }
+  const path = unstorablePath(metadata, 'metadata');
+  return path === null ? [] : [{ path, message: 'must not hold NUL or half a surrogate pair' }];
+}
+
+/** Where a JSON value has text that a jsonb column cannot hold; null if nowhere. */
+function unstorablePath(value: unknown, path: string): string | null {
+  if (typeof value === 'string') return isUnstorable(value) ? path : null;
+  if (typeof value !== 'object' || value === null) return null;
+  for (const [key, member] of Object.entries(value)) {
+    if (isUnstorable(key)) return path;
+    const found = unstorablePath(member, Array.isArray(value) ? `${path}[${key}]` : `${path}.${key}`);
+    if (found !== null) return found;
+  }
+  return null;
+}
+
+function isUnstorable(text: string): boolean {
+  return text.includes('\0') || /\p{Cs}/u.test(text);
+}

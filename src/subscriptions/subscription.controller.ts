@@ -1,0 +1,139 @@
+import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Post, Put, Query } from '@nestjs/common';
+import {
+  ApiCreatedResponse,
+  ApiNoContentResponse,
+  ApiOkResponse,
+  ApiOperation,
+  ApiTags,
+} from '@nestjs/swagger';
+import { ApiProblems } from '../http/api-docs.js';
+import { TenantId } from '../http/auth.guard.js';
+import { UuidParam } from '../http/uuid-param.pipe.js';
+import {
+  SecretResponse,
+  SubscriptionPageResponse,
+  SubscriptionResponse,
+  SubscriptionWithSecretResponse,
+} from './subscription-response.dto.js';
+import {
+  RotateSecretDto,
+  SubscriptionDto,
+  SubscriptionPatchDto,
+  SubscriptionQuery,
+} from './subscription.dto.js';
+import { SubscriptionService } from './subscription.service.js';
+
+@ApiTags('Subscriptions')
+@ApiProblems('unauthorized', 'forbidden')
+@Controller('subscriptions')
+export class SubscriptionController {
+  constructor(private readonly subscriptions: SubscriptionService) {}
+
+  @Post()
+  @ApiOperation({
+    summary: 'Create a subscription',
+    description:
+      'From now on, events that it wants are delivered to its target. The answer holds the secret.',
+  })
+  @ApiCreatedResponse({ type: SubscriptionWithSecretResponse })
+  @ApiProblems('malformed_json', 'invalid_request')
+  createSubscription(
+    @TenantId() tenantId: string,
+    @Body() body: SubscriptionDto,
+  ): Promise<SubscriptionWithSecretResponse> {
+    return this.subscriptions.create(tenantId, body);
+  }
+
+  @Get()
+  @ApiOperation({ summary: 'List subscriptions', description: 'Newest first, without their secrets.' })
+  @ApiOkResponse({ type: SubscriptionPageResponse })
+  @ApiProblems('invalid_request')
+  listSubscriptions(@TenantId() tenantId: string, @Query() query: SubscriptionQuery) {
+    return this.subscriptions.list(tenantId, query);
+  }
+
+  @Get(':id')
+  @ApiOperation({ summary: 'Get a subscription', description: 'Without its secret.' })
+  @ApiOkResponse({ type: SubscriptionResponse })
+  @ApiProblems('not_found')
+  getSubscription(
+    @TenantId() tenantId: string,
+    @Param('id', UuidParam) id: string,
+  ): Promise<SubscriptionResponse> {
+    return this.subscriptions.get(tenantId, id);
+  }
+
+  @Put(':id')
+  @ApiOperation({
+    summary: 'Replace a subscription',
+    description: 'Fields that are left out go back to their defaults; only the secret stays.',
+  })
+  @ApiOkResponse({ type: SubscriptionResponse })
+  @ApiProblems('malformed_json', 'invalid_request', 'not_found')
+  replaceSubscription(
+    @TenantId() tenantId: string,
+    @Param('id', UuidParam) id: string,
+    @Body() body: SubscriptionDto,
+  ): Promise<SubscriptionResponse> {
+    return this.subscriptions.replace(tenantId, id, body);
+  }
+
+  @Patch(':id')
+  @ApiOperation({
+    summary: 'Change a subscription',
+    description: 'Fields that are left out stay. `is_active: true` also clears `disabled_reason`.',
+  })
+  @ApiOkResponse({ type: SubscriptionResponse })
+  @ApiProblems('malformed_json', 'invalid_request', 'not_found')
+  patchSubscription(
+    @TenantId() tenantId: string,
+    @Param('id', UuidParam) id: string,
+    @Body() body: SubscriptionPatchDto,
+  ): Promise<SubscriptionResponse> {
+    return this.subscriptions.patch(tenantId, id, body);
+  }
+
+  @Delete(':id')
+  @HttpCode(204)
+  @ApiOperation({
+    summary: 'Delete a subscription',
+    description: 'Deliveries that are still open become dead letters with the reason `subscription_deleted`.',
+  })
+  @ApiNoContentResponse()
+  @ApiProblems('not_found')
+  deleteSubscription(@TenantId() tenantId: string, @Param('id', UuidParam) id: string): Promise<void> {
+    return this.subscriptions.delete(tenantId, id);
+  }
+
+  @Get(':id/secret')
+  @ApiOperation({
+    summary: 'Get the secret of a subscription',
+    description: 'And the one before it, while both sign.',
+  })
+  @ApiOkResponse({ type: SecretResponse })
+  @ApiProblems('not_found')
+  getSubscriptionSecret(
+    @TenantId() tenantId: string,
+    @Param('id', UuidParam) id: string,
+  ): Promise<SecretResponse> {
+    return this.subscriptions.getSecret(tenantId, id);
+  }
+
+  @Post(':id/rotate-secret')
+  @HttpCode(200)
+  @ApiOperation({
+    summary: 'Rotate the secret of a subscription',
+    description:
+      'Deliveries carry a signature of each secret until the overlap is over, so that the subscriber can change ' +
+      'over without losing one. The answer holds the new secret.',
+  })
+  @ApiOkResponse({ type: SubscriptionWithSecretResponse })
+  @ApiProblems('malformed_json', 'invalid_request', 'not_found')
+  rotateSubscriptionSecret(
+    @TenantId() tenantId: string,
+    @Param('id', UuidParam) id: string,
+    @Body() body: RotateSecretDto,
+  ): Promise<SubscriptionWithSecretResponse> {
+    return this.subscriptions.rotateSecret(tenantId, id, body);
+  }
+}

@@ -1,0 +1,10 @@
+import { Module } from '@nestjs/common';
+import { SubscriptionController } from './subscription.controller.js';
+import { SubscriptionService } from './subscription.service.js';
+
+/** Who wants which events, and how they are delivered to them. */
+@Module({
+  controllers: [SubscriptionController],
+  providers: [SubscriptionService],
+})
+export class SubscriptionModule {}

@@ -1,0 +1,145 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { Logger } from 'pino';
+import { Config } from '../config/config.js';
+import { systemClock } from '../domain/clock.js';
+import { invalidRequest, notFound } from '../domain/errors.js';
+import { generateSecret } from '../domain/signature.js';
+import { uuidV7 } from '../domain/uuid-v7.js';
+import { PageQuery, pageResponse } from '../http/paging.dto.js';
+import { LOGGER } from '../observability/logger.js';
+import { SubscriptionEntity } from '../persistence/entities/subscription.entity.js';
+import { SubscriptionRepository } from '../persistence/repositories/subscription.repository.js';
+import { SubscriptionCache } from '../persistence/subscription-cache.js';
+import { LaneScheduler } from '../queue/lane-scheduler.js';
+import { defaultColumns, givenColumns, replacedSecret } from './subscription-columns.js';
+import {
+  SecretResponse,
+  SubscriptionResponse,
+  SubscriptionWithSecretResponse,
+} from './subscription-response.dto.js';
+import { checkSubscription, secretErrors } from './subscription-rules.js';
+import {
+  RotateSecretDto,
+  SubscriptionDto,
+  SubscriptionPatchDto,
+  SubscriptionQuery,
+} from './subscription.dto.js';
+
+/** A tenant's subscriptions. Each method that takes an id throws Problem not_found when it is not the tenant's. */
+@Injectable()
+export class SubscriptionService {
+  constructor(
+    private readonly subscriptions: SubscriptionRepository,
+    private readonly cache: SubscriptionCache,
+    private readonly lanes: LaneScheduler,
+    private readonly config: Config,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {}
+
+  /** @throws Problem invalid_request naming every field at fault */
+  async create(tenantId: string, fields: SubscriptionDto): Promise<SubscriptionWithSecretResponse> {
+    checkSubscription(fields, this.config.addressRules);
+    const now = new Date(systemClock.now());
+    const subscription = Object.assign(new SubscriptionEntity(), {
+      ...defaultColumns(),
+      ...replacedSecret(generateSecret()),
+      targetUrl: fields.target_url,
+      ...givenColumns(fields),
+      id: uuidV7(now.getTime()),
+      tenantId,
+      createdAt: now,
+      updatedAt: now,
+    });
+    await this.subscriptions.insert(subscription);
+    this.cache.forget(tenantId);
+    return new SubscriptionWithSecretResponse(subscription);
+  }
+
+  /** Newest first. */
+  async list(tenantId: string, query: SubscriptionQuery) {
+    const isActive = query.is_active === undefined ? null : query.is_active === 'true';
+    const page = await this.subscriptions.list(tenantId, { ...PageQuery.toRequest(query), isActive });
+    return pageResponse(page, (row) => SubscriptionResponse.from(row));
+  }
+
+  async get(tenantId: string, id: string): Promise<SubscriptionResponse> {
+    return SubscriptionResponse.from(await this.find(tenantId, id));
+  }
+
+  /**
+   * Puts a subscription in the place of the old one: what is left out goes back to its default, but for the secret.
+   * @throws Problem invalid_request
+   */
+  async replace(tenantId: string, id: string, fields: SubscriptionDto): Promise<SubscriptionResponse> {
+    checkSubscription(fields, this.config.addressRules);
+    return this.change(tenantId, id, { ...defaultColumns(), ...givenColumns(fields) });
+  }
+
+  /**
+   * Changes the given fields and no other, so that concurrent changes of different fields both hold.
+   * @throws Problem invalid_request
+   */
+  async patch(tenantId: string, id: string, fields: SubscriptionPatchDto): Promise<SubscriptionResponse> {
+    checkSubscription(fields, this.config.addressRules);
+    return this.change(tenantId, id, givenColumns(fields));
+  }
+
+  /** Its open deliveries are dead-lettered by the engine, which learns of it soon after this resolves. */
+  async delete(tenantId: string, id: string): Promise<void> {
+    if (!(await this.subscriptions.delete(tenantId, id))) throw notFound('subscription', id);
+    this.cache.forget(tenantId);
+    void this.endDeliveries(id);
+  }
+
+  async getSecret(tenantId: string, id: string): Promise<SecretResponse> {
+    return new SecretResponse(await this.find(tenantId, id), systemClock.now());
+  }
+
+  /**
+   * Gives it a new secret, beside which the old one signs for `overlap_seconds`.
+   * @throws Problem invalid_request for a secret that cannot be used
+   */
+  async rotateSecret(
+    tenantId: string,
+    id: string,
+    { secret = generateSecret(), overlap_seconds }: RotateSecretDto,
+  ): Promise<SubscriptionWithSecretResponse> {
+    const errors = secretErrors(secret);
+    if (errors.length > 0) throw invalidRequest(errors);
+    const oldSignsUntil = new Date(systemClock.now() + overlap_seconds * 1000);
+    if (!(await this.subscriptions.rotateSecret(tenantId, id, secret, oldSignsUntil))) {
+      throw notFound('subscription', id);
+    }
+    this.cache.forget(tenantId);
+    return new SubscriptionWithSecretResponse(await this.find(tenantId, id));
+  }
+
+  private async find(tenantId: string, id: string): Promise<SubscriptionEntity> {
+    const subscription = await this.subscriptions.find(tenantId, id);
+    if (!subscription) throw notFound('subscription', id);
+    return subscription;
+  }
+
+  private async change(
+    tenantId: string,
+    id: string,
+    columns: Partial<SubscriptionEntity>,
+  ): Promise<SubscriptionResponse> {
+    if (!(await this.subscriptions.update(tenantId, id, columns))) throw notFound('subscription', id);
+    this.cache.forget(tenantId);
+    // What had to wait under the old rules may be due under the new ones.
+    await this.lanes.wake([id]);
+    return SubscriptionResponse.from(await this.find(tenantId, id));
+  }
+
+  /** In the background. Deliveries that this does not reach come to the engine at their own time. */
+  private async endDeliveries(subscriptionId: string): Promise<void> {
+    try {
+      do {
+        await this.lanes.wake([subscriptionId]);
+      } while (await this.subscriptions.expedite(subscriptionId));
+    } catch (error) {
+      this.logger.warn({ err: error, subscription_id: subscriptionId }, 'subscription.expedite_failed');
+    }
+  }
+}

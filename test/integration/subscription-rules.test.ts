@@ -1,0 +1,266 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startPosthorn } from './tmp-harness.js';
+
+let posthorn: Awaited<ReturnType<typeof startPosthorn>>;
+let tenant: Awaited<ReturnType<typeof posthorn.tenant>>;
+let id: string;
+
+beforeAll(async () => {
+  posthorn = await startPosthorn({ ALLOW_TARGET_RANGES: '10.1.0.0/16' });
+  tenant = await posthorn.tenant();
+  id = (await tenant.request('POST', '/subscriptions', { target_url: 'https://example.com/hook' })).body.id;
+});
+afterAll(() => posthorn.stop());
+
+/** A field, a value, and the path that the refusal has to name if it is not the field itself. */
+const REFUSED: [field: string, value: unknown, path?: string][] = [
+  ['target_url', null],
+  ['target_url', 5],
+  ['target_url', ''],
+  ['target_url', 'example.com'],
+  ['target_url', 'ftp://example.com'],
+  ['target_url', 'https://user:password@example.com'],
+  ['target_url', 'https://example.com/#part'],
+  ['target_url', 'https://example.com/\0'],
+  ['target_url', `https://example.com/${'x'.repeat(2048)}`],
+  ['target_url', 'http://127.0.0.1/'],
+  ['target_url', 'http://2130706433/'],
+  ['target_url', 'http://[::1]:8080/'],
+  ['target_url', 'http://[::ffff:169.254.169.254]/'],
+  ['target_url', 'http://10.2.0.1/'],
+
+  ['event_types', null],
+  ['event_types', 'user.*'],
+  ['event_types', {}],
+  ['event_types', Array.from({ length: 101 }, (_, index) => `type.${index}`)],
+  ['event_types', ['user.*', ''], 'event_types[1]'],
+  ['event_types', ['a', 'b', 5], 'event_types[2]'],
+  ['event_types', [['a']], 'event_types[0]'],
+  ['event_types', ['user created'], 'event_types[0]'],
+  ['event_types', ['x'.repeat(257)], 'event_types[0]'],
+  ['event_types', ['a\0'], 'event_types[0]'],
+
+  ['secret', null],
+  ['secret', 5],
+  ['secret', 'short'],
+  ['secret', 'whsec_no-base64-at-all-but-long-enough'],
+  ['secret', 'whsec_AAAA'],
+  ['secret', 'sécret-sécret'],
+
+  ['is_active', null],
+  ['is_active', 'true'],
+  ['is_active', 1],
+
+  ['headers', null],
+  ['headers', []],
+  ['headers', 'X-A: b'],
+  ['headers', Object.fromEntries(Array.from({ length: 21 }, (_, index) => [`x-${index}`, 'v']))],
+  ['headers', { '': 'v' }, 'headers.'],
+  ['headers', { 'x a': 'v' }, 'headers.x a'],
+  ['headers', { 'x:a': 'v' }, 'headers.x:a'],
+  ['headers', { 'x-é': 'v' }, 'headers.x-é'],
+  ['headers', { 'x-a': 5 }, 'headers.x-a'],
+  ['headers', { 'x-a': null }, 'headers.x-a'],
+  ['headers', { 'x-a': ['v'] }, 'headers.x-a'],
+  ['headers', { 'x-a': 'v\r\nx-b: w' }, 'headers.x-a'],
+  ['headers', { 'x-a': 'v\n' }, 'headers.x-a'],
+  ['headers', { 'x-a': '\0' }, 'headers.x-a'],
+  ['headers', { 'x-a': '\x7f' }, 'headers.x-a'],
+  ['headers', { 'x-a': 'é' }, 'headers.x-a'],
+  ['headers', { 'x-a': 'v'.repeat(4097) }, 'headers.x-a'],
+  ['headers', { 'X-A': 'v', 'x-a': 'v' }, 'headers.x-a'],
+  ...[
+    'Content-Type',
+    'content-length',
+    'host',
+    'Connection',
+    'transfer-encoding',
+    'te',
+    'upgrade',
+    'keep-alive',
+    'trailer',
+    'expect',
+    'User-Agent',
+    'webhook-id',
+    'Webhook-Other',
+    'x-webhook-signature',
+    'x-request-id',
+    'traceparent',
+    'Proxy-Authorization',
+  ].map((name): [string, unknown, string] => ['headers', { [name]: 'v' }, `headers.${name}`]),
+
+  ['retry_policy', 'eager'],
+  ['retry_policy', 5],
+  ['retry_policy', [1, 2]],
+  ['retry_policy', { schedule: [1, -1] }, 'retry_policy.schedule[1]'],
+  ['retry_policy', { schedule: [1], tries: 2 }, 'retry_policy.tries'],
+  ['retry_policy', { base_seconds: 1, factor: 2, max_seconds: 9 }, 'retry_policy.max_attempts'],
+
+  ['timeout_ms', 99],
+  ['timeout_ms', 30_001],
+  ['timeout_ms', 100.5],
+  ['timeout_ms', '1000'],
+  ['timeout_ms', true],
+
+  ['rate_limit', 3],
+  ['rate_limit', []],
+  ['rate_limit', [{ limit: 3 }]],
+  ['rate_limit', {}, 'rate_limit.limit'],
+  ['rate_limit', { limit: 0 }, 'rate_limit.limit'],
+  ['rate_limit', { limit: 100_001 }, 'rate_limit.limit'],
+  ['rate_limit', { limit: '3' }, 'rate_limit.limit'],
+  ['rate_limit', { limit: 3, period_seconds: 0 }, 'rate_limit.period_seconds'],
+  ['rate_limit', { limit: 3, period_seconds: 86_401 }, 'rate_limit.period_seconds'],
+  ['rate_limit', { limit: 3, period_seconds: null }, 'rate_limit.period_seconds'],
+  ['rate_limit', { limit: 3, burst: 9 }, 'rate_limit.burst'],
+
+  ['max_concurrency', 0],
+  ['max_concurrency', 1_001],
+  ['max_concurrency', '1'],
+
+  ['description', 5],
+  ['description', 'x'.repeat(1_001)],
+  ['description', 'a\0b'],
+  ['description', '\ud800'],
+
+  ['metadata', null],
+  ['metadata', []],
+  ['metadata', 'text'],
+  ['metadata', { text: 'x'.repeat(16 * 1024) }],
+  ['metadata', { a: { b: ['fine', 'no\0'] } }, 'metadata.a.b[1]'],
+  ['metadata', { a: { 'no\0': 1 } }, 'metadata.a'],
+  ['metadata', { a: '\udc00' }, 'metadata.a'],
+
+  ['filter', {}],
+  ['filter', { 'data.amount': 5 }],
+  ['ordering', 'fifo'],
+  ['ordering', null],
+
+  ['id', '0198c0de-7a5e-7b1c-9d3e-5f0a1b2c3d4e'],
+  ['disabled_reason', 'mine'],
+  ['unheard_of', 1],
+];
+
+describe.each(REFUSED)('%s: %j', (field, value, path = field) => {
+  it.each(['POST', 'PUT', 'PATCH'])('is refused by %s', async (method) => {
+    const url = method === 'POST' ? '/subscriptions' : `/subscriptions/${id}`;
+    const { status, body, headers } = await tenant.request(method, url, {
+      target_url: 'https://example.com/hook',
+      [field]: value,
+    });
+
+    expect({ status, code: body.code }).toEqual({ status: 422, code: 'invalid_request' });
+    expect(body.errors.map((error: { path: string }) => error.path)).toEqual([path]);
+    expect(body.errors[0].message).toMatch(/^\S.*\S$/);
+    expect(headers.get('content-type')).toMatch('application/problem+json');
+  });
+});
+
+it('says which setting would allow a target address', async () => {
+  const { body } = await tenant.request('POST', '/subscriptions', { target_url: 'http://127.1/' });
+
+  expect(body.errors[0].message).toContain('127.0.0.1');
+  expect(body.errors[0].message).toContain('ALLOW_TARGET_RANGES');
+});
+
+it('says that filters and order are not supported yet', async () => {
+  const wishes = { target_url: 'https://example.com', filter: {}, ordering: 'fifo' };
+  const { body } = await tenant.request('POST', '/subscriptions', wishes);
+
+  expect(body.errors.map((error: { message: string }) => error.message)).toEqual([
+    expect.stringContaining('is not supported yet'),
+    expect.stringContaining('is not supported yet'),
+  ]);
+});
+
+it('names every mistake at once', async () => {
+  const { body } = await tenant.request('POST', '/subscriptions', {
+    target_url: 'nowhere',
+    event_types: ['fine', ''],
+    headers: { host: 'x' },
+    secret: 'short',
+  });
+
+  expect(body.errors.map((error: { path: string }) => error.path).sort()).toEqual([
+    'event_types[1]',
+    'headers.host',
+    'secret',
+    'target_url',
+  ]);
+});
+
+it('refuses a subscription without a target', async () => {
+  for (const body of [undefined, {}, [], null]) {
+    const answer = await tenant.request('POST', '/subscriptions', body);
+    expect(answer).toMatchObject({ status: 422, body: { errors: expect.arrayContaining([expectedPath]) } });
+  }
+});
+const expectedPath: unknown = expect.objectContaining({ path: 'target_url' });
+
+it.each(['[]', '"text"', '5'])('refuses the body %s', async (text) => {
+  expect((await tenant.request('PATCH', `/subscriptions/${id}`, JSON.parse(text))).status).toBe(422);
+});
+
+/** The outermost values that are still good. */
+const ACCEPTED: [field: string, value: unknown][] = [
+  ['target_url', 'http://10.1.2.3:8080/allowed?by=range'],
+  ['target_url', 'https://8.8.8.8/public'],
+  ['target_url', 'http://localhost/judged-when-connected'],
+  ['event_types', Array.from({ length: 100 }, (_, index) => `type.${index}`)],
+  ['event_types', ['*', 'user.*', '*.created']],
+  ['headers', Object.fromEntries(Array.from({ length: 20 }, (_, index) => [`X-${index}`, 'v']))],
+  ['headers', { 'X-Empty': '', 'x!#$%&': ' ~' }],
+  ['retry_policy', 'inbox'],
+  ['retry_policy', { schedule: [] }],
+  ['retry_policy', { base_seconds: 1, factor: 2, max_seconds: 9, max_attempts: 3, jitter: 0.5 }],
+  ['timeout_ms', 100],
+  ['timeout_ms', 30_000],
+  ['rate_limit', { limit: 1, period_seconds: 86_400 }],
+  ['rate_limit', { limit: 100_000, period_seconds: 1 }],
+  ['max_concurrency', 1],
+  ['max_concurrency', 1_000],
+  ['description', 'x'.repeat(1_000)],
+  ['description', 'Two\nlines, a\ttab and 🦆'],
+  ['metadata', { deep: [{ a: null, b: [1.5, 'text', true] }], ключ: '🦆' }],
+  ['metadata', { text: 'x'.repeat(16 * 1024 - '{"text":""}'.length) }],
+];
+
+it.each(ACCEPTED)('accepts %s: %j, and gives it back', async (field, value) => {
+  const body = { target_url: 'https://example.com/hook', [field]: value };
+  const created = await tenant.request('POST', '/subscriptions', body);
+  const read = await tenant.request('GET', `/subscriptions/${created.body.id}`);
+
+  expect(created.status).toBe(201);
+  expect(created.body[field]).toEqual(value);
+  expect(read.body[field]).toEqual(value);
+});
+
+it.each([
+  'limit=0',
+  'limit=101',
+  'limit=many',
+  'cursor=made-up',
+  'is_active=maybe',
+  'is_active=true&is_active=false',
+  'nope=1',
+])('refuses the list query %s', async (query) => {
+  const { status, body } = await tenant.request('GET', `/subscriptions?${query}`);
+
+  expect(status).toBe(422);
+  expect(body.errors).toMatchObject([{ path: query.split('=')[0] }]);
+});
+
+it.each([
+  ['secret', 'short'],
+  ['secret', 5],
+  ['secret', null],
+  ['overlap_seconds', -1],
+  ['overlap_seconds', 2_592_001],
+  ['overlap_seconds', '60'],
+  ['overlap_seconds', null],
+  ['unheard_of', 1],
+])('refuses to rotate with %s: %j', async (field, value) => {
+  const answer = await tenant.request('POST', `/subscriptions/${id}/rotate-secret`, { [field]: value });
+
+  expect(answer).toMatchObject({ status: 422, body: { errors: [{ path: field }] } });
+});

@@ -1,0 +1,373 @@
+import pg from 'pg';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { uuidV7 } from '../../src/domain/uuid-v7.js';
+import { waitFor } from '../support/wait-for.js';
+import { startPosthorn } from './tmp-harness.js';
+
+const UNKNOWN_ID = '0198c0de-7a5e-7b1c-9d3e-5f0a1b2c3d4e';
+
+type Tenant = Awaited<ReturnType<Awaited<ReturnType<typeof startPosthorn>>['tenant']>>;
+let posthorn: Awaited<ReturnType<typeof startPosthorn>>;
+let database: pg.Pool;
+let tenant: Tenant;
+
+beforeAll(async () => {
+  posthorn = await startPosthorn();
+  database = new pg.Pool({ connectionString: posthorn.databaseUrl, max: 2 });
+});
+afterAll(async () => {
+  await database.end();
+  await posthorn.stop();
+});
+beforeEach(async () => {
+  tenant = await posthorn.tenant();
+});
+
+const DEFAULTS = {
+  event_types: [],
+  is_active: true,
+  disabled_reason: null,
+  filter: null,
+  headers: {},
+  retry_policy: null,
+  timeout_ms: null,
+  rate_limit: null,
+  max_concurrency: null,
+  ordering: 'none',
+  description: null,
+  metadata: {},
+};
+
+/** Every field that a user may set, away from its default. */
+const FULL = {
+  target_url: 'https://example.com/hook?a=b',
+  event_types: ['user.*', 'order.created'],
+  is_active: false,
+  filter: null,
+  headers: { 'X-Tenant': 'acme', Authorization: 'Bearer theirs' },
+  retry_policy: { schedule: [1, 2, 4] },
+  timeout_ms: 5_000,
+  rate_limit: { limit: 3, period_seconds: 2 },
+  max_concurrency: 4,
+  ordering: 'none',
+  description: 'Billing',
+  metadata: { team: 'billing', tags: [1, null] },
+};
+
+async function subscribe(fields: Record<string, unknown> = {}, owner = tenant) {
+  const { status, body } = await owner.request('POST', '/subscriptions', {
+    target_url: 'https://example.com/hook',
+    ...fields,
+  });
+  expect(status).toBe(201);
+  return body;
+}
+
+async function listAll(path: string): Promise<{ id: string }[]> {
+  const found: { id: string }[] = [];
+  for (let cursor: string | null = ''; cursor !== null;) {
+    const { body } = await tenant.request('GET', cursor === '' ? path : `${path}&cursor=${cursor}`);
+    found.push(...body.data);
+    cursor = body.next_cursor;
+  }
+  return found;
+}
+
+describe('create and get', () => {
+  it('fills in the defaults and makes a secret', async () => {
+    const created = await subscribe({ target_url: 'https://example.com' });
+
+    expect(created).toEqual({
+      ...DEFAULTS,
+      id: expect.stringMatching(/^[0-9a-f-]{36}$/),
+      target_url: 'https://example.com',
+      secret: expect.stringMatching(/^whsec_[A-Za-z0-9+/]{43}=$/),
+      created_at: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
+      updated_at: created.created_at,
+    });
+  });
+
+  it('keeps everything it is given, and shows the secret only in the answer to create', async () => {
+    const { secret, ...created } = await subscribe({ ...FULL, secret: 'a secret of my own' });
+    const { body: read } = await tenant.request('GET', `/subscriptions/${created.id}`);
+
+    expect(secret).toBe('a secret of my own');
+    expect(created).toMatchObject({ ...FULL, disabled_reason: null });
+    expect(read).toEqual(created);
+  });
+
+  it('limits a rate to one second unless told', async () => {
+    expect((await subscribe({ rate_limit: { limit: 3 } })).rate_limit).toEqual({
+      limit: 3,
+      period_seconds: 1,
+    });
+  });
+});
+
+describe('list', () => {
+  it('visits each of 120 subscriptions once, newest first, also while some are added', async () => {
+    const ids: string[] = [];
+    for (let index = 0; index < 120; index++) ids.push((await subscribe()).id);
+    const first = await tenant.request('GET', '/subscriptions?limit=50');
+    await subscribe();
+    const rest = await listAll(`/subscriptions?limit=50&cursor=${first.body.next_cursor}`);
+
+    const visited = [...first.body.data, ...rest].map(({ id }) => id);
+    expect(visited).toHaveLength(120);
+    expect(new Set(visited)).toEqual(new Set(ids));
+    expect(visited).toEqual([...visited].sort().reverse());
+  });
+
+  it('ends with a page that is exactly full', async () => {
+    await subscribe();
+    await subscribe();
+
+    const { body } = await tenant.request('GET', '/subscriptions?limit=2');
+    expect(body.data).toHaveLength(2);
+    expect(body.next_cursor).toBeNull();
+  });
+
+  it('filters by is_active, across pages', async () => {
+    const on: string[] = [];
+    for (let index = 0; index < 5; index++) {
+      on.unshift((await subscribe()).id);
+      await subscribe({ is_active: false });
+    }
+
+    const active = await listAll('/subscriptions?is_active=true&limit=2');
+    const inactive = await listAll('/subscriptions?is_active=false&limit=2');
+    expect(active.map(({ id }) => id).sort()).toEqual(on.sort());
+    expect(inactive).toHaveLength(5);
+  });
+
+  it('holds no secrets', async () => {
+    const { id } = await subscribe({ secret: 'must-not-be-seen' });
+    await tenant.request('POST', `/subscriptions/${id}/rotate-secret`, { secret: 'nor-this-one-here' });
+
+    const { body } = await tenant.request('GET', '/subscriptions');
+    expect(body.data[0]).not.toHaveProperty('secret');
+    expect(JSON.stringify(body)).not.toMatch(/must-not-be-seen|nor-this-one-here/);
+  });
+});
+
+describe('replace', () => {
+  it('puts what is left out back to its default, but for the secret', async () => {
+    const { id, secret, created_at } = await subscribe(FULL);
+    const { status, body } = await tenant.request('PUT', `/subscriptions/${id}`, {
+      target_url: 'https://example.com/new',
+    });
+
+    expect(status).toBe(200);
+    expect(body).toEqual({
+      ...DEFAULTS,
+      id,
+      target_url: 'https://example.com/new',
+      created_at,
+      updated_at: body.updated_at,
+    });
+    expect((await tenant.request('GET', `/subscriptions/${id}`)).body).toEqual(body);
+    expect((await tenant.request('GET', `/subscriptions/${id}/secret`)).body.secret).toBe(secret);
+  });
+
+  it('takes every field', async () => {
+    const { id } = await subscribe();
+    const { body } = await tenant.request('PUT', `/subscriptions/${id}`, FULL);
+
+    expect(body).toMatchObject(FULL);
+    expect(body).not.toHaveProperty('secret');
+  });
+});
+
+describe('patch', () => {
+  it.each(Object.entries({ ...FULL, target_url: 'https://example.com/new' }))(
+    'changes %s and keeps the rest',
+    async (field, value) => {
+      const { secret, ...before } = await subscribe();
+      const { status, body } = await tenant.request('PATCH', `/subscriptions/${before.id}`, {
+        [field]: value,
+      });
+
+      expect(status).toBe(200);
+      expect(body).toEqual({ ...before, [field]: value, updated_at: body.updated_at });
+      expect((await tenant.request('GET', `/subscriptions/${before.id}/secret`)).body.secret).toBe(secret);
+    },
+  );
+
+  it.each(['retry_policy', 'timeout_ms', 'rate_limit', 'max_concurrency', 'description'])(
+    'takes null to put %s back to its default, and keeps the rest',
+    async (field) => {
+      const { secret: _, ...before } = await subscribe(FULL);
+      const { body } = await tenant.request('PATCH', `/subscriptions/${before.id}`, { [field]: null });
+
+      expect(body).toEqual({ ...before, [field]: null, updated_at: body.updated_at });
+    },
+  );
+
+  it('loses no concurrent change of another field', async () => {
+    const { id } = await subscribe();
+    for (let round = 1; round <= 10; round++) {
+      const changes = [
+        { description: `round ${round}` },
+        { timeout_ms: 1_000 + round },
+        { max_concurrency: round },
+        { metadata: { round } },
+        { headers: { 'X-Round': String(round) } },
+        { is_active: round % 2 === 0 },
+      ];
+      await Promise.all(changes.map((change) => tenant.request('PATCH', `/subscriptions/${id}`, change)));
+
+      const { body } = await tenant.request('GET', `/subscriptions/${id}`);
+      expect(body).toMatchObject(Object.assign({}, ...changes) as object);
+    }
+  });
+
+  it('forgets why it was disabled only when it is switched on again', async () => {
+    const { id } = await subscribe();
+    const disable =
+      "update subscription set is_active = false, disabled_reason = 'Answered 410 Gone' where id = $1";
+    await database.query(disable, [id]);
+    const path = `/subscriptions/${id}`;
+
+    const renamed = await tenant.request('PATCH', path, { description: 'Still off' });
+    expect(renamed.body).toMatchObject({ is_active: false, disabled_reason: 'Answered 410 Gone' });
+    const off = await tenant.request('PATCH', path, { is_active: false });
+    expect(off.body).toMatchObject({ is_active: false, disabled_reason: 'Answered 410 Gone' });
+    const on = await tenant.request('PATCH', path, { is_active: true });
+    expect(on.body).toMatchObject({ is_active: true, disabled_reason: null });
+  });
+});
+
+describe('secrets', () => {
+  it('rotates to a new one, with the old one beside it for a day', async () => {
+    const { id, secret } = await subscribe();
+    const rotated = await tenant.request('POST', `/subscriptions/${id}/rotate-secret`);
+    const { body } = await tenant.request('GET', `/subscriptions/${id}/secret`);
+
+    expect(rotated.status).toBe(200);
+    expect(rotated.body).toMatchObject({ ...DEFAULTS, id, secret: expect.stringMatching(/^whsec_/) });
+    expect(rotated.body.secret).not.toBe(secret);
+    expect(body).toEqual({
+      secret: rotated.body.secret,
+      previous_secret: secret,
+      previous_secret_expires_at: expect.any(String),
+    });
+    const overlapMs = Date.parse(body.previous_secret_expires_at) - Date.parse(rotated.body.updated_at);
+    expect(Math.abs(overlapMs - 86_400_000)).toBeLessThan(1_000);
+  });
+
+  it('takes a secret and an overlap, after which the old one is gone', async () => {
+    const { id } = await subscribe();
+    const answer = await tenant.request('POST', `/subscriptions/${id}/rotate-secret`, {
+      secret: 'a secret of my own',
+      overlap_seconds: 0,
+    });
+
+    expect(answer.body.secret).toBe('a secret of my own');
+    expect((await tenant.request('GET', `/subscriptions/${id}/secret`)).body).toEqual({
+      secret: 'a secret of my own',
+      previous_secret: null,
+      previous_secret_expires_at: null,
+    });
+  });
+
+  it.each(['PATCH', 'PUT'])('is replaced at once by %s', async (method) => {
+    const { id, target_url } = await subscribe();
+    await tenant.request('POST', `/subscriptions/${id}/rotate-secret`);
+    const { body } = await tenant.request(method, `/subscriptions/${id}`, {
+      target_url,
+      secret: 'from now on',
+    });
+
+    expect(body).not.toHaveProperty('secret');
+    expect((await tenant.request('GET', `/subscriptions/${id}/secret`)).body).toEqual({
+      secret: 'from now on',
+      previous_secret: null,
+      previous_secret_expires_at: null,
+    });
+  });
+});
+
+describe('delete', () => {
+  it('is over at once', async () => {
+    const { id } = await subscribe();
+
+    expect(await tenant.request('DELETE', `/subscriptions/${id}`)).toMatchObject({
+      status: 204,
+      body: undefined,
+    });
+    expect((await tenant.request('GET', `/subscriptions/${id}`)).status).toBe(404);
+    expect((await tenant.request('DELETE', `/subscriptions/${id}`)).status).toBe(404);
+  });
+
+  it('ends deliveries that wait for a retry, and leaves those of others alone', async () => {
+    const { id } = await subscribe();
+    const other = await subscribe();
+    await waitingDeliveries(tenant.id, id, 2_300);
+    await waitingDeliveries(tenant.id, other.id, 1);
+
+    await tenant.request('DELETE', `/subscriptions/${id}`);
+
+    const open =
+      'select count(*)::int as open from delivery where subscription_id = $1 and next_attempt_at > now()';
+    await waitFor(async () => (await database.query<{ open: number }>(open, [id])).rows[0]?.open === 0, {
+      what: 'every delivery of the deleted subscription to be due or over',
+    });
+    expect((await database.query<{ open: number }>(open, [other.id])).rows[0]?.open).toBe(1);
+  });
+
+  /** Deliveries of one event that failed once and wait for an hour. */
+  async function waitingDeliveries(tenantId: string, subscriptionId: string, count: number): Promise<void> {
+    const eventId = uuidV7(Date.now());
+    await database.query(
+      `insert into event (id, tenant_id, event_id, event_type, payload, delivery_count, received_at)
+       values ($1, $2, $1, 'user.created', '{}', $3, now())`,
+      [eventId, tenantId, count],
+    );
+    await database.query(
+      `insert into delivery (id, tenant_id, event_id, subscription_id, event_type, status, attempt_count,
+                             next_attempt_at, created_at)
+       select gen_random_uuid(), $2, $1, $3, 'user.created', 'retrying', 1, now() + interval '1 hour', now()
+       from generate_series(1, $4)`,
+      [eventId, tenantId, subscriptionId, count],
+    );
+  }
+});
+
+describe('a subscription of another tenant', () => {
+  const verbs: [method: string, path: string, body?: unknown][] = [
+    ['GET', ''],
+    ['PUT', '', { target_url: 'https://evil.example' }],
+    ['PATCH', '', { target_url: 'https://evil.example' }],
+    ['DELETE', ''],
+    ['GET', '/secret'],
+    ['POST', '/rotate-secret', {}],
+  ];
+
+  it.each(verbs)('%s %s is not found, and stays as it is', async (method, path, body) => {
+    const owner = await posthorn.tenant();
+    const { secret, ...theirs } = await subscribe({ description: 'Theirs' }, owner);
+
+    const answer = await tenant.request(method, `/subscriptions/${theirs.id}${path}`, body);
+
+    expect(answer).toMatchObject({ status: 404, body: { code: 'not_found' } });
+    expect(JSON.stringify(answer.body)).not.toContain('Theirs');
+    expect((await owner.request('GET', `/subscriptions/${theirs.id}`)).body).toEqual(theirs);
+    expect((await owner.request('GET', `/subscriptions/${theirs.id}/secret`)).body.secret).toBe(secret);
+  });
+
+  it.each(verbs)('%s %s answers the same for an id that nobody has', async (method, path, body) => {
+    for (const id of [UNKNOWN_ID, 'no-uuid']) {
+      const answer = await tenant.request(method, `/subscriptions/${id}${path}`, body);
+      expect(answer).toMatchObject({ status: 404, body: { code: 'not_found' } });
+    }
+  });
+
+  it('is in no list', async () => {
+    const owner = await posthorn.tenant();
+    await subscribe({}, owner);
+    const mine = await subscribe();
+
+    const { body } = await tenant.request('GET', '/subscriptions');
+    expect(body.data.map(({ id }: { id: string }) => id)).toEqual([mine.id]);
+  });
+});

@@ -1,0 +1,28 @@
+import { inspect } from 'node:util';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+const POLL_MS = 5;
+
+/**
+ * Polls until the condition gives something truthy, and resolves to that.
+ *
+ * @throws Error naming `what` and the last value (or what the condition threw) after `timeoutMs`
+ */
+export async function waitFor<T>(
+  condition: () => T | Promise<T>,
+  { timeoutMs = 10_000, what }: { timeoutMs?: number; what: string },
+): Promise<NonNullable<T>> {
+  const deadline = Date.now() + timeoutMs;
+  for (;;) {
+    let last: string;
+    try {
+      const value = await condition();
+      if (value) return value;
+      last = `the last value was ${inspect(value)}`;
+    } catch (error) {
+      last = `the last try threw ${inspect(error)}`;
+    }
+    if (Date.now() > deadline) throw new Error(`Waited ${timeoutMs} ms for ${what}; ${last}`);
+    await sleep(POLL_MS);
+  }
+}

@@ -1,0 +1,111 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { isEventType, isEventTypePattern, matchesEventType } from '../../../src/domain/event-type.js';
+
+describe('isEventType and isEventTypePattern', () => {
+  it.each<[unknown, boolean, boolean]>([
+    ['user.created', true, true],
+    ['github.pull_request.opened', true, true],
+    ['a', true, true],
+    ['9', true, true],
+    ['orders/create:v2-beta', true, true],
+    ['x'.repeat(256), true, true],
+    ['x'.repeat(257), false, false],
+    ['*', false, true],
+    ['user.*', false, true],
+    ['*.created', false, true],
+    ['', false, false],
+    ['.user', false, false],
+    ['_user', false, false],
+    ['-user', false, false],
+    ['user created', false, false],
+    ['user\n', false, false],
+    ['usér', false, false],
+    ['user.?', false, false],
+    ['user\u0000', false, false],
+    [null, false, false],
+    [['user'], false, false],
+  ])('%j: type %s, pattern %s', (value, type, pattern) => {
+    expect(isEventType(value)).toBe(type);
+    expect(isEventTypePattern(value)).toBe(pattern);
+  });
+});
+
+describe('matchesEventType', () => {
+  it.each<[string[], string, boolean]>([
+    [[], 'anything', true],
+    [['user.created'], 'user.created', true],
+    [['user.created'], 'user.createdx', false],
+    [['user.created'], 'user_created', false],
+    [['*'], 'x', true],
+    [['user.*'], 'user.created', true],
+    [['user.*'], 'user.profile.updated', true],
+    [['user.*'], 'user', false],
+    [['user.*'], 'user.', false],
+    [['user.*'], 'superuser.created', false],
+    [['*.created'], 'user.created', true],
+    [['*.created'], '.created', false],
+    [['*.created'], 'user.created.twice', false],
+    [['user.*.updated'], 'user.profile.updated', true],
+    [['user.*.updated'], 'user.updated', false],
+    [['user.*.updated'], 'user..updated', false],
+    [['a*a'], 'aa', false],
+    [['a*a'], 'aaa', true],
+    [['*a*'], 'bab', true],
+    [['*a*'], 'ab', false],
+    [['*a*'], 'aab', true],
+    [['**'], 'x', false],
+    [['**'], 'xy', true],
+    [['a**'], 'ab', false],
+    [['a***b'], 'a123b', true],
+    [['a***b'], 'a12b', false],
+    [['*ab*ab'], 'xabab', false],
+    [['*ab*ab'], 'xab.ab', true],
+    [['order.*', 'user.created'], 'user.created', true],
+    [['order.*', 'invoice.paid'], 'user.created', false],
+    [['USER.*'], 'user.created', false],
+  ])('%j on %s: %s', (patterns, eventType, expected) => {
+    expect(matchesEventType(patterns, eventType)).toBe(expected);
+  });
+
+  it('agrees with the rule written down naively', () => {
+    const text = (alphabet: string[], maxLength: number) =>
+      fc.string({ unit: fc.constantFrom(...alphabet), minLength: 1, maxLength });
+    fc.assert(
+      fc.property(text(['a', 'b', '.', '*'], 8), text(['a', 'b', '.'], 10), (pattern, eventType) => {
+        expect(matchesEventType([pattern], eventType)).toBe(matchesNaively(pattern, eventType));
+      }),
+      { numRuns: 3_000 },
+    );
+  });
+
+  it('matches what a pattern was filled in to', () => {
+    const part = fc.stringMatching(/^[a-z.]{0,10}$/);
+    const filling = fc.stringMatching(/^[a-z.]{1,10}$/);
+    fc.assert(
+      fc.property(part, fc.array(fc.tuple(filling, part), { minLength: 1, maxLength: 10 }), (first, rest) => {
+        const pattern = first + rest.map(([, literal]) => `*${literal}`).join('');
+        expect(matchesEventType([pattern], first + rest.flat().join(''))).toBe(true);
+      }),
+    );
+  });
+
+  it('answers a hostile pattern at once', () => {
+    const started = performance.now();
+    for (let i = 0; i < 1_000; i++) {
+      expect(matchesEventType([`${'*a'.repeat(127)}*b`], 'a'.repeat(256))).toBe(false);
+    }
+    // A backtracking matcher would not finish one of the thousand in this time.
+    expect(performance.now() - started).toBeLessThan(2_000);
+  });
+});
+
+function matchesNaively(pattern: string, eventType: string): boolean {
+  if (pattern === '') return eventType === '';
+  if (pattern.startsWith('*')) {
+    return Array.from(eventType, (_, taken) => eventType.slice(taken + 1)).some((rest) =>
+      matchesNaively(pattern.slice(1), rest),
+    );
+  }
+  return pattern[0] === eventType[0] && matchesNaively(pattern.slice(1), eventType.slice(1));
+}
