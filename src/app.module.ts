@@ -3,6 +3,7 @@ import { ScheduleModule } from '@nestjs/schedule';
 import type { Logger } from 'pino';
 import { CleanupModule } from './cleanup/cleanup.module.js';
 import { Config, Role } from './config/config.js';
+import { ConfigModule } from './config/config.module.js';
 import { DeliveryModule, SweepModule } from './delivery/delivery.module.js';
 import { DlqModule } from './dlq/dlq.module.js';
 import { HttpModule } from './http/http.module.js';
@@ -25,18 +26,6 @@ const FEATURES: Record<Role, Type[]> = {
   scheduler: SCHEDULER,
   all: [...API, ...WORKER, ...SCHEDULER],
 };
-
-@Module({})
-class ConfigModule {
-  static with(config: Config): DynamicModule {
-    return {
-      module: ConfigModule,
-      global: true,
-      providers: [{ provide: Config, useValue: config }],
-      exports: [Config],
-    };
-  }
-}
 
 @Module({})
 export class AppModule {

@@ -33,7 +33,7 @@ export async function createServer(
         socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n');
     },
   });
-  const server = adapter.getInstance() as unknown as FastifyInstance;
+  const server = adapter.getInstance<FastifyInstance>();
   answerWithRequestId(server);
   server.addHook('onRoute', (route) => {
     if (route.url.endsWith('/events/batch')) route.bodyLimit = config.maxBatchBytes;

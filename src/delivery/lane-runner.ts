@@ -159,8 +159,8 @@ export class LaneRunner {
       const slotCame = await this.waitForSlot(delivery.send_after_ms ?? 0);
       // Read again: it may have been switched off, changed or deleted while the delivery waited.
       const current = subscription && (await this.subscriptions.find(subscription.tenantId, subscription.id));
-      if (!slotCame || (current && !current.isActive)) return await this.repository.release([delivery]);
-      this.learn(lane, await this.attempts.run(delivery, current));
+      if (!slotCame || (current && !current.isActive)) await this.repository.release([delivery]);
+      else this.learn(lane, await this.attempts.run(delivery, current));
     } catch (error) {
       this.logger.error({ err: error, delivery_id: delivery.id }, 'attempt.unrecorded');
     } finally {

@@ -1,6 +1,6 @@
 import { ApiProperty, ApiPropertyOptional, IntersectionType } from '@nestjs/swagger';
 import { IsIn, IsOptional, IsUUID, ValidateBy } from 'class-validator';
-import { DEAD_REASONS, DeadReason } from '../domain/delivery-status.js';
+import { DEAD_REASONS, type DeadReason } from '../domain/delivery-status.js';
 import { isEventType } from '../domain/event-type.js';
 import { AttemptResponse, DeliveryResponse } from '../http/delivery.dto.js';
 import { PageQuery, PageResponse } from '../http/paging.dto.js';

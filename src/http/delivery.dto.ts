@@ -1,5 +1,5 @@
 import { ApiProperty } from '@nestjs/swagger';
-import { DELIVERY_STATUSES, DeliveryStatus } from '../domain/delivery-status.js';
+import { DELIVERY_STATUSES, type DeliveryStatus } from '../domain/delivery-status.js';
 import { AttemptRow, DeliveryRow } from '../persistence/repositories/delivery.repository.js';
 import { PageResponse } from './paging.dto.js';
 

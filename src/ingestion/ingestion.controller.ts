@@ -27,7 +27,6 @@ import type { JsonBody } from './incoming-event.js';
 import {
   BatchRequest,
   BatchResponse,
-  BatchResultResponse,
   DirectEventRequest,
   EventAcceptedResponse,
   EventRequest,
@@ -90,11 +89,7 @@ export class IngestionController {
     @Origin() { requestId }: Origin,
     @RequestJson() body: JsonBody,
   ): Promise<BatchResponse> {
-    return {
-      results: (await this.ingestion.ingestBatch({ tenantId, requestId }, body)).map(
-        BatchResultResponse.from,
-      ),
-    };
+    return BatchResponse.from(await this.ingestion.ingestBatch({ tenantId, requestId }, body));
   }
 
   @Post('webhooks/ingest/:subscription_id')

@@ -122,7 +122,7 @@ export class BatchResultResponse {
   @ApiPropertyOptional({ type: BatchErrorResponse })
   error?: BatchErrorResponse;
 
-  static from(this: void, result: Accepted | Problem, index: number): BatchResultResponse {
+  static from(result: Accepted | Problem, index: number): BatchResultResponse {
     if (!(result instanceof Problem)) {
       return { index, status: result.duplicate ? 'duplicate' : 'accepted', id: result.id };
     }
@@ -134,4 +134,8 @@ export class BatchResultResponse {
 export class BatchResponse {
   @ApiProperty({ type: [BatchResultResponse] })
   results!: BatchResultResponse[];
+
+  static from(results: (Accepted | Problem)[]): BatchResponse {
+    return { results: results.map((result, index) => BatchResultResponse.from(result, index)) };
+  }
 }

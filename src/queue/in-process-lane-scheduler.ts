@@ -62,10 +62,13 @@ export class InProcessLaneScheduler extends LaneScheduler {
     while (this.handler && !this.stopped && this.waiting.size > 0 && this.calls.size < MAX_CALLS_AT_ONCE) {
       const lanes = [...this.waiting].slice(0, MAX_LANES_A_CALL);
       for (const id of lanes) this.waiting.delete(id);
-      const call = this.handler(lanes).finally(() => {
-        this.calls.delete(call);
-        this.pump();
-      });
+      const call = this.handler(lanes)
+        // As with Bull, lanes whose service failed are left to the sweep.
+        .catch(() => undefined)
+        .finally(() => {
+          this.calls.delete(call);
+          this.pump();
+        });
       this.calls.add(call);
     }
   }

@@ -1,6 +1,11 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { IsIn, IsOptional, IsUUID, Matches, ValidateBy } from 'class-validator';
-import { DELIVERY_STATUSES, DeliveryStatus, EventStatus, eventStatus } from '../domain/delivery-status.js';
+import {
+  DELIVERY_STATUSES,
+  type DeliveryStatus,
+  type EventStatus,
+  eventStatus,
+} from '../domain/delivery-status.js';
 import { isEventType } from '../domain/event-type.js';
 import { DeliveryResponse } from '../http/delivery.dto.js';
 import { PageQuery, PageResponse } from '../http/paging.dto.js';

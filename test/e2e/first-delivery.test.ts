@@ -37,7 +37,7 @@ describe.each(['in-process', 'bull'])('an event with %s lanes', (engine) => {
 
     await simulator.waitFor(() => simulator.countOn('/ok/orders') === 1);
     const [arrival] = simulator.receivedOn('/ok/orders');
-    expect(arrival!.body!.toString()).toBe(payload);
+    expect(arrival!.body.toString()).toBe(payload);
     expect(arrival!.signatureValid).toBe(true);
     expect(arrival!.headers['webhook-id']).toBe(accepted.body.id);
   });

@@ -163,20 +163,22 @@ describe('startEmbeddedPostgres', () => {
     expect(await query(postgres.url, 'select answer from kept')).toEqual([42]);
   });
 
-  it.each([
-    ['a dead process', () => 2 ** 22 + 1],
-    ['another program', () => process.pid],
-  ])('is not stopped by a postmaster.pid of %s, and leaves that alone', async (_, pid) => {
-    const first = await start();
-    await first.stop();
-    await writeFile(
-      join(first.dataDir, 'postmaster.pid'),
-      `${pid()}\n${first.dataDir}\n1\n5432\n\n\n\nready\n`,
-    );
+  it.each(['a dead process', 'another program'])(
+    'is not stopped by a postmaster.pid of %s',
+    async (owner) => {
+      const first = await start();
+      await first.stop();
+      const other = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)'], { stdio: 'ignore' });
+      children.push(other);
+      if (owner === 'a dead process') await end(other, 'SIGKILL');
+      const pidFile = `${other.pid!}\n${first.dataDir}\n1\n5432\n\n\n\nready\n`;
+      await writeFile(join(first.dataDir, 'postmaster.pid'), pidFile);
 
-    const second = await start();
-    expect(await query(second.url, 'select 1')).toEqual([1]);
-  });
+      const second = await start();
+      expect(await query(second.url, 'select 1')).toEqual([1]);
+      expect(other.signalCode).toBe(owner === 'a dead process' ? 'SIGKILL' : null); // left alone
+    },
+  );
 
   it('begins anew after an initdb that was interrupted', async () => {
     const unfinished = join(dataDir, 'postgres.initdb-00000000');

@@ -2,14 +2,14 @@ import { createHash } from 'node:crypto';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { TenantService } from '../../src/tenants/tenant.service.js';
-import { startPosthorn } from './tmp-harness.js';
+import { ADMIN_KEY, client, Client, Posthorn, startPosthorn } from '../support/posthorn.js';
 
-let posthorn: Awaited<ReturnType<typeof startPosthorn>>;
-let admin: ReturnType<typeof posthorn.as>;
+let posthorn: Posthorn;
+let admin: Client;
 
 beforeAll(async () => {
   posthorn = await startPosthorn();
-  admin = posthorn.as(posthorn.adminKey);
+  ({ admin } = posthorn);
 });
 afterAll(() => posthorn.stop());
 
@@ -25,7 +25,7 @@ async function query(sql: string, values: unknown[] = []): Promise<Record<string
 
 describe('creating a tenant', () => {
   it('answers with the tenant and its first key, which works', async () => {
-    const { status, body } = await admin('POST', '/tenants', { name: 'Acme Shop' });
+    const { status, body } = await admin.request('POST', '/tenants', { name: 'Acme Shop' });
 
     expect(status).toBe(201);
     expect(body).toEqual({
@@ -35,11 +35,11 @@ describe('creating a tenant', () => {
       updated_at: body.created_at,
       api_key: expect.stringMatching(/^ph_[A-Za-z0-9_-]{43}$/),
     });
-    expect((await posthorn.as(body.api_key)('GET', '/subscriptions')).status).toBe(200);
+    expect((await client(posthorn.url, body.api_key).request('GET', '/subscriptions')).status).toBe(200);
   });
 
   it('keeps the hash of the key and its ends, and the key nowhere', async () => {
-    const { body } = await admin('POST', '/tenants', { name: 'Secretive' });
+    const { body } = await admin.request('POST', '/tenants', { name: 'Secretive' });
     const key = body.api_key as string;
 
     const rows = await query('select k.*, k::text as everything from api_key k where tenant_id = $1', [
@@ -53,8 +53,8 @@ describe('creating a tenant', () => {
       last_four: key.slice(-4),
     });
     expect(rows[0]!['everything']).not.toContain(key.slice(3));
-    expect((await admin('GET', `/tenants/${body.id}`)).body).not.toHaveProperty('api_key');
-    expect(JSON.stringify((await admin('GET', '/tenants')).body)).not.toContain('ph_');
+    expect((await admin.request('GET', `/tenants/${body.id}`)).body).not.toHaveProperty('api_key');
+    expect(JSON.stringify((await admin.request('GET', '/tenants')).body)).not.toContain('ph_');
   });
 
   it.each([
@@ -68,14 +68,14 @@ describe('creating a tenant', () => {
     ['a line break', { name: 'a\nb' }],
     ['half a surrogate pair', { name: 'a\ud800' }],
   ])('refuses %s', async (_, body) => {
-    const answer = await admin('POST', '/tenants', body);
+    const answer = await admin.request('POST', '/tenants', body);
 
     expect(answer.status).toBe(422);
     expect(answer.body).toMatchObject({ code: 'invalid_request', errors: [{ path: 'name' }] });
   });
 
   it('refuses unknown fields', async () => {
-    const answer = await admin('POST', '/tenants', { name: 'A', plan: 'gold' });
+    const answer = await admin.request('POST', '/tenants', { name: 'A', plan: 'gold' });
 
     expect(answer.body).toMatchObject({
       status: 422,
@@ -86,18 +86,21 @@ describe('creating a tenant', () => {
 
 describe('reading tenants', () => {
   it('gives one by id', async () => {
-    const { body: created } = await admin('POST', '/tenants', { name: 'Findable' });
+    const { body: created } = await admin.request('POST', '/tenants', { name: 'Findable' });
     const { api_key: _, ...tenant } = created;
 
-    expect(await admin('GET', `/tenants/${created.id}`)).toMatchObject({ status: 200, body: tenant });
+    expect(await admin.request('GET', `/tenants/${created.id}`)).toMatchObject({ status: 200, body: tenant });
   });
 
   it.each(['0198c0de-7a5e-7b1c-9d3e-5f0a1b2c3d4e', 'no-uuid'])('knows no tenant %s', async (id) => {
-    expect(await admin('GET', `/tenants/${id}`)).toMatchObject({ status: 404, body: { code: 'not_found' } });
+    expect(await admin.request('GET', `/tenants/${id}`)).toMatchObject({
+      status: 404,
+      body: { code: 'not_found' },
+    });
   });
 
   it('pages through all of them, newest first', async () => {
-    for (const name of ['one', 'two', 'three']) await admin('POST', '/tenants', { name });
+    for (const name of ['one', 'two', 'three']) await admin.request('POST', '/tenants', { name });
     const pages = await listAll('/tenants?limit=2');
 
     const rows = await query('select id from tenant order by id desc');
@@ -107,7 +110,7 @@ describe('reading tenants', () => {
   async function listAll(path: string): Promise<{ id: string }[]> {
     const found: { id: string }[] = [];
     for (let cursor: string | null = ''; cursor !== null;) {
-      const { body } = await admin('GET', cursor === '' ? path : `${path}&cursor=${cursor}`);
+      const { body } = await admin.request('GET', cursor === '' ? path : `${path}&cursor=${cursor}`);
       found.push(...body.data);
       cursor = body.next_cursor;
     }
@@ -123,27 +126,27 @@ describe('who may manage tenants', () => {
   ] as const;
 
   it.each(routes)('%s %s: nobody without a key', async (method, path) => {
-    const { status, body, headers } = await posthorn.as(undefined)(method, path);
+    const { status, body, headers } = await posthorn.anonymous.request(method, path);
 
     expect({ status, code: body.code }).toEqual({ status: 401, code: 'unauthorized' });
-    expect(headers.get('www-authenticate')).toBe('Bearer');
+    expect(headers['www-authenticate']).toBe('Bearer');
   });
 
   it.each(routes)('%s %s: not with a wrong key', async (method, path) => {
-    const wrong = posthorn.as(`${posthorn.adminKey}x`);
-    expect(await wrong(method, path)).toMatchObject({ status: 403, body: { code: 'forbidden' } });
+    const wrong = client(posthorn.url, `${ADMIN_KEY}x`);
+    expect(await wrong.request(method, path)).toMatchObject({ status: 403, body: { code: 'forbidden' } });
   });
 
   it.each(routes)('%s %s: not with the key of a tenant', async (method, path) => {
-    const { request } = await posthorn.tenant();
-    expect(await request(method, path)).toMatchObject({ status: 403, body: { code: 'forbidden' } });
+    const tenant = await posthorn.tenant();
+    expect(await tenant.request(method, path)).toMatchObject({ status: 403, body: { code: 'forbidden' } });
   });
 
   it('is nobody where no admin key is configured', async () => {
-    const keyless = await startPosthorn({ ADMIN_API_KEY: undefined });
+    const keyless = await startPosthorn({ env: { ADMIN_API_KEY: '' } });
     try {
       for (const [method, path] of routes) {
-        expect(await keyless.as('any key at all')(method, path)).toMatchObject({
+        expect(await client(keyless.url, 'any key at all').request(method, path)).toMatchObject({
           status: 403,
           body: { code: 'admin_key_not_configured' },
         });
@@ -154,7 +157,10 @@ describe('who may manage tenants', () => {
   });
 
   it('lets the admin key do nothing else', async () => {
-    expect(await admin('GET', '/subscriptions')).toMatchObject({ status: 403, body: { code: 'forbidden' } });
+    expect(await admin.request('GET', '/subscriptions')).toMatchObject({
+      status: 403,
+      body: { code: 'forbidden' },
+    });
   });
 });
 
@@ -167,8 +173,10 @@ describe('the first tenant', () => {
       expect(await tenants.createFirst('default', 'ph_kept-elsewhere')).toBe(true);
       expect(await tenants.createFirst('default', 'ph_another')).toBe(false);
 
-      expect((await fresh.as('ph_kept-elsewhere')('GET', '/subscriptions')).status).toBe(200);
-      expect((await fresh.as('ph_another')('GET', '/subscriptions')).status).toBe(401);
+      expect((await client(fresh.url, 'ph_kept-elsewhere').request('GET', '/subscriptions')).status).toBe(
+        200,
+      );
+      expect((await client(fresh.url, 'ph_another').request('GET', '/subscriptions')).status).toBe(401);
     } finally {
       await fresh.stop();
     }

@@ -126,9 +126,8 @@ export class PurgeRepository {
   /**
    * Gives up deliveries that have been due since before `dueBeforeMs` because their subscription is switched off:
    * dead letters of reason `expired`. What a worker has in hand is left to it. Uses delivery_due.
-   * @returns how many; fewer than {@link EXPIRED_A_BATCH} when none are left
    */
-  async expireBatch(dueBeforeMs: number, nowMs: number): Promise<number> {
+  async expireBatch(dueBeforeMs: number, nowMs: number): Promise<PurgeStep<true>> {
     const rows = await this.database.run(
       `update delivery d
        set status = 'dead', dead_reason = 'expired', dead_at = $2, completed_at = $2, next_attempt_at = null,
@@ -142,9 +141,9 @@ export class PurgeRepository {
            where not s.is_active limit $3
          )) and d.next_attempt_at < $1 and (d.leased_until is null or d.leased_until <= $2)
        returning d.id`,
-      [new Date(dueBeforeMs), new Date(nowMs), EXPIRED_A_BATCH],
+      [new Date(dueBeforeMs), new Date(nowMs), ROWS_A_STEP],
     );
-    return rows.length;
+    return { count: rows.length, next: rows.length < ROWS_A_STEP ? null : true };
   }
 
   /** @param statement ends with the common table expressions `batch` (with `id`, limited by $3) and `deleted` */
@@ -159,8 +158,6 @@ export class PurgeRepository {
     return { count, next: seen < ROWS_A_STEP ? null : last };
   }
 }
-
-export const EXPIRED_A_BATCH = 1_000;
 
 function tableOf(table: 'event' | 'delivery' | 'delivery_attempt', place: PurgePlace): string {
   return place === 'default' ? `${table}_default` : partitionOf(table, place.day);

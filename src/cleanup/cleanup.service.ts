@@ -1,0 +1,102 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { Logger } from 'pino';
+import { Config } from '../config/config.js';
+import { LOGGER } from '../observability/logger.js';
+import { HeartbeatRepository } from '../persistence/repositories/heartbeat.repository.js';
+import { DAY_MS, Keep, PartitionRepository } from '../persistence/repositories/partition.repository.js';
+import { PurgePlace, PurgeRepository, PurgeStep } from '../persistence/repositories/purge.repository.js';
+
+const HEARTBEAT_SECONDS = 86_400;
+
+/** What one run did. */
+export interface CleanupCounts {
+  keys: number;
+  days_dropped: number;
+  /** Whether a day was left for the next run because its tables could not be locked in time. */
+  postponed: boolean;
+  deliveries: number;
+  attempts: number;
+  events: number;
+  expired: number;
+}
+
+/**
+ * Retention: what is purged. When, is the business of the schedule.
+ *
+ * Events, and deliveries that have ended, live for RETENTION_HOURS, a delivery from its end; dead letters live for
+ * DLQ_RETENTION_DAYS from their death. What is still due is never purged; deliveries to a subscription that is
+ * switched off become dead letters after DLQ_RETENTION_DAYS. All of it is safe to stop and to repeat.
+ */
+@Injectable()
+export class CleanupService {
+  private stopping = false;
+
+  constructor(
+    private readonly partitions: PartitionRepository,
+    private readonly purges: PurgeRepository,
+    private readonly heartbeats: HeartbeatRepository,
+    private readonly config: Config,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {}
+
+  async run(nowMs: number): Promise<CleanupCounts> {
+    const startedAt = performance.now();
+    const beforeMs = Math.floor(nowMs - this.config.retentionHours * 3_600_000);
+    const keep = { completedSinceMs: beforeMs, deadSinceMs: nowMs - this.config.dlqRetentionDays * DAY_MS };
+
+    // Keys before their events: a key must never name an event that is gone.
+    const keys = await this.walk<number>((from) => this.purges.deleteKeys(beforeMs, from));
+    const { places, ...days } = await this.dropDays(beforeMs, keep);
+    const rows = { deliveries: 0, attempts: 0, events: 0 };
+    for (const place of places) {
+      rows.deliveries += await this.walk<string>((at) =>
+        this.purges.deleteDeliveries(place, beforeMs, keep, at),
+      );
+      rows.attempts += await this.walk<string>((at) => this.purges.deleteAttempts(place, beforeMs, at));
+      rows.events += await this.walk<string>((at) => this.purges.deleteEvents(place, beforeMs, at));
+    }
+    const expired = await this.walk<true>(() => this.purges.expireBatch(keep.deadSinceMs, nowMs));
+    await this.heartbeats.removeOlderThan(HEARTBEAT_SECONDS);
+
+    const counts = { keys, ...days, ...rows, expired };
+    this.logger.info(
+      { ...counts, duration_ms: Math.round(performance.now() - startedAt) },
+      'cleanup.finished',
+    );
+    return counts;
+  }
+
+  /** Partitions for today and the days ahead. */
+  preparePartitions(nowMs: number): Promise<void> {
+    return this.partitions.createAhead(nowMs);
+  }
+
+  /** Lets a run end after its present step. */
+  stop(): void {
+    this.stopping = true;
+  }
+
+  /** Drops whole days. @returns also the places whose rows have to be purged one by one */
+  private async dropDays(beforeMs: number, keep: Keep) {
+    const result = { days_dropped: 0, postponed: false, places: ['default'] as PurgePlace[] };
+    for (const day of await this.partitions.days()) {
+      if (day + DAY_MS > beforeMs || this.stopping || result.postponed) break;
+      const outcome = await this.partitions.drop(day, keep);
+      if (outcome === 'dropped') result.days_dropped++;
+      if (outcome === 'crowded') result.places.push({ day });
+      if (outcome === 'busy') result.postponed = true;
+    }
+    return result;
+  }
+
+  private async walk<Cursor>(step: (at: Cursor | null) => Promise<PurgeStep<Cursor>>): Promise<number> {
+    let total = 0;
+    let at: Cursor | null = null;
+    do {
+      const { count, next }: PurgeStep<Cursor> = await step(at);
+      total += count;
+      at = next;
+    } while (at !== null && !this.stopping);
+    return total;
+  }
+}

@@ -1,0 +1,37 @@
+import { it } from 'vitest';
+import { startPosthorn } from '../support/posthorn.js';
+import { writeFileSync } from 'node:fs';
+it('x', async () => {
+  const p = await startPosthorn();
+  const docs = await p.anonymous.request('GET', '/docs-json');
+  writeFileSync('/tmp/x/docs.json', JSON.stringify(docs.body, null, 1));
+  const t = await p.tenant();
+  const log = (n: string, a: any) => console.log(n, a.status, a.headers['content-type'], a.headers['x-request-id'], a.text.slice(0, 400));
+  for (const b of ['null', '[]', '"a"', '5', 'true', '[{"target_url":"https://example.com"}]', '{"target_url":"https://e.com","__proto__":{"a":1}}', '{"target_url":"https://e.com","constructor":{"a":1}}', '{"target_url":"https://e.com","metadata":{"constructor":1,"__proto__":2,"x":1e400}}', '{"target_url":"https://e.com","rate_limit":[]}','{"target_url":"https://e.com","rate_limit":{"limit":1,"a":2}}', '{"target_url":"https://e.com","headers":{"__proto__":"v","constructor":"w"}}', '{"target_url":"https://e.com","event_types":["__proto__"]}'])
+    log('sub ' + b, await t.request('POST', '/subscriptions', b));
+  for (const b of ['null', '[]', '"a"', '5', '{"__proto__":1}', '[{"reason":"exhausted"}]']) log('dlq ' + b, await t.request('POST', '/dlq/discard', b));
+  log('dlq nobody', await t.request('POST', '/dlq/discard'));
+  log('405', await t.request('DELETE', '/events'));
+  log('405b', await t.request('PATCH', '/events', {}));
+  log('trace', await t.request('PUT', '/health', {}));
+  log('badurl', await t.request('GET', '/events/%zz'));
+  log('badurl', await t.request('GET', '/events/%00'));
+  log('long', await t.request('GET', '/events/' + 'a'.repeat(300)));
+  log('long', await t.request('GET', '/events/' + 'a'.repeat(20000)).catch(String));
+  log('limit', await t.request('GET', '/events?limit=0'));
+  log('limit', await t.request('GET', '/events?limit=1&limit=2'));
+  log('cursor', await t.request('GET', '/events?cursor=x'));
+  log('unk', await t.request('GET', '/events?foo=x'));
+  log('ct', await t.request('POST', '/events', '{}', {'content-type': 'text/plain'}));
+  log('ct', await t.request('POST', '/events', '{}', {'content-type': 'application/x-www-form-urlencoded'}));
+  log('ct', await t.request('POST', '/events', '{}', {'content-type': 'nonsense;;;'}));
+  log('ct', await t.request('POST', '/subscriptions', '{}', {'content-type': 'nonsense'}));
+  log('empty', await t.request('POST', '/events', ''));
+  log('empty', await t.request('POST', '/events'));
+  log('ids', await t.request('POST', '/events', {event_type:'a', payload: 1, event_id: 5, idempotency_key: 'a\0'}));
+  log('idk', await t.request('POST', '/events', {event_type:'a', payload: 1}, {'idempotency-key': 'é'}));
+  log('idk', await t.request('POST', '/events', {event_type:'a', payload: 1}, {'idempotency-key': ''}));
+  log('unk', await t.request('POST', '/events', {event_type:'a', payload: 1, '\ud800':1, 'a\0b': 2}));
+  log('unk', await t.request('POST', '/subscriptions', {target_url:'https://e.com', '\ud800':1, 'a\0b': 2}));
+  await p.stop();
+});
