@@ -26,8 +26,9 @@ export async function createServer(
     bodyLimit: config.maxPayloadBytes + ENVELOPE_BYTES,
     requestTimeout: REQUEST_TIMEOUT_MS,
     routerOptions: { maxParamLength: 256 },
+    // No hook runs for these, so the header is set here.
     frameworkErrors: (error: FastifyError, request: FastifyRequest, reply: FastifyReply) =>
-      sendProblem(reply, toProblem(error), request.id),
+      sendProblem(reply.header('x-request-id', request.id), toProblem(error), request.id),
     clientErrorHandler: (_error, socket) => {
       if (socket.writable)
         socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n');

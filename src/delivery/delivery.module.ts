@@ -20,7 +20,8 @@ import { SweepService } from './sweep.service.js';
         new HttpSender({
           rules: config.addressRules,
           connectTimeoutMs: config.connectTimeoutMs,
-          maxConnectionsPerOrigin: config.laneConcurrency,
+          // Lanes bound themselves. Many subscriptions may share an origin, and must not wait for each other there.
+          maxConnectionsPerOrigin: config.workerCount,
         }),
     },
     AttemptService,

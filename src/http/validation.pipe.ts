@@ -1,9 +1,29 @@
-import { ValidationPipe } from '@nestjs/common';
+import { ArgumentMetadata, ValidationPipe } from '@nestjs/common';
 import { ValidationError } from 'class-validator';
 import { FieldError, invalidRequest, Problem } from '../domain/errors.js';
 
+/**
+ * What class-transformer drops without a word, at any depth: a filter that lost its only field would match everything,
+ * and metadata would come back with less in it than was sent.
+ */
+const DROPPED_NAMES = ['__proto__', 'constructor'];
+
+class DtoPipe extends ValidationPipe {
+  override transform(value: unknown, metadata: ArgumentMetadata): Promise<unknown> {
+    // Only an absent body may stand for an empty one: null would otherwise do so too.
+    if (metadata.type === 'body' && value !== undefined) {
+      if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+        throw invalidRequest([{ path: 'body', message: 'must be a JSON object' }]);
+      }
+      const errors = droppedFields(value, '');
+      if (errors.length > 0) throw invalidRequest(errors);
+    }
+    return super.transform(value, metadata) as Promise<unknown>;
+  }
+}
+
 /** Checks bodies and queries against their DTO class; unknown fields are refused, every mistake is named. */
-export const validationPipe = new ValidationPipe({
+export const validationPipe = new DtoPipe({
   whitelist: true,
   forbidNonWhitelisted: true,
   forbidUnknownValues: true,
@@ -11,6 +31,14 @@ export const validationPipe = new ValidationPipe({
   stopAtFirstError: true,
   exceptionFactory: (errors): Problem => invalidRequest(errors.flatMap((error) => fieldErrors(error, ''))),
 });
+
+function droppedFields(value: object, parent: string): FieldError[] {
+  return Object.entries(value).flatMap(([name, member]: [string, unknown]) => {
+    const path = parent === '' ? name : `${parent}.${name}`;
+    if (DROPPED_NAMES.includes(name)) return [{ path, message: 'is not allowed as the name of a field' }];
+    return typeof member === 'object' && member !== null ? droppedFields(member, path) : [];
+  });
+}
 
 function fieldErrors(error: ValidationError, parent: string): FieldError[] {
   const path = parent === '' ? error.property : `${parent}.${error.property}`;

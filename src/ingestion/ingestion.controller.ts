@@ -44,6 +44,7 @@ type Origin = { requestId: string; idempotencyKey: string | undefined };
 @ApiTags('Events')
 @ApiProblems(
   'unauthorized',
+  'forbidden',
   'malformed_json',
   'invalid_request',
   'payload_too_large',

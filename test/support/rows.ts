@@ -75,7 +75,7 @@ export class Rows {
       endedAt = at,
       reason = 'exhausted',
       eventType = 'order.paid',
-      leaseMs = 60_000,
+      leasedUntil = Date.now() + 60_000,
     } = {},
   ): Promise<string> {
     const id = uuidV7(at);
@@ -94,7 +94,7 @@ export class Rows {
         status,
         attempts,
         isOpen ? new Date(dueAt) : null,
-        status === 'delivering' ? new Date(Date.now() + leaseMs) : null,
+        status === 'delivering' ? new Date(leasedUntil) : null,
         attempts > 0 ? 500 : null,
         isDead ? reason : null,
         isDead ? new Date(endedAt) : null,

@@ -141,11 +141,13 @@ export class PartitionRepository {
 /** Open, or a dead letter (since $1) that has its time still: one partial index each, delivery_due and delivery_dead. */
 const IS_DUE_OR_DEAD = 't.next_attempt_at is not null or t.dead_at >= $1';
 
+/** Asks pg_class rather than to_regclass(), which may answer from a cache that is older than the lock just taken. */
 async function exists(connection: Connection, table: string): Promise<boolean> {
-  const [row] = await connection.run<{ exists: boolean }>('select to_regclass($1) is not null as exists', [
-    table,
-  ]);
-  return row?.exists ?? false;
+  const rows = await connection.run(
+    'select 1 from pg_class where relname = $1 and pg_table_is_visible(oid)',
+    [table],
+  );
+  return rows.length > 0;
 }
 
 /** SQLSTATE lock_not_available, deadlock_detected. */

@@ -24,7 +24,7 @@ const EXPEDITE = {
     update delivery set next_attempt_at = now()
     where id in (
       select id from delivery where subscription_id = $1 and next_attempt_at > now()
-      order by next_attempt_at limit $2
+      order by next_attempt_at limit ${EXPEDITE_BATCH}
       for update skip locked)
     returning id`,
 };
@@ -116,7 +116,7 @@ export class SubscriptionRepository {
    * @returns whether there were any; call again until there are none
    */
   async expedite(subscriptionId: string): Promise<boolean> {
-    const expedited = await this.database.run(EXPEDITE, [subscriptionId, EXPEDITE_BATCH]);
+    const expedited = await this.database.run(EXPEDITE, [subscriptionId]);
     return expedited.length > 0;
   }
 }

@@ -1,0 +1,488 @@
+import fc from 'fast-check';
+import pg from 'pg';
+import { DataSource } from 'typeorm';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { CleanupService } from '../../src/cleanup/cleanup.service.js';
+import { loadConfig } from '../../src/config/config.js';
+import { uuidTime, uuidV7 } from '../../src/domain/uuid-v7.js';
+import { createLogger } from '../../src/observability/logger.js';
+import { createDataSource } from '../../src/persistence/data-source.js';
+import { Database } from '../../src/persistence/database.js';
+import { EventRepository } from '../../src/persistence/repositories/event.repository.js';
+import { HeartbeatRepository } from '../../src/persistence/repositories/heartbeat.repository.js';
+import { AttemptResult, LaneRepository } from '../../src/persistence/repositories/lane.repository.js';
+import { PartitionRepository } from '../../src/persistence/repositories/partition.repository.js';
+import { PurgeRepository } from '../../src/persistence/repositories/purge.repository.js';
+import { createDatabase } from '../support/database.js';
+import { Rows } from '../support/rows.js';
+
+const HOUR = 3_600_000;
+const DAY = 24 * HOUR;
+const RETENTION = 72 * HOUR;
+const DLQ_RETENTION = 30 * DAY;
+
+/** A day in the past, and the first moment at which all of it has had its time. */
+const OLD_DAY = Date.parse('2026-01-10T00:00:00Z');
+const NOW = OLD_DAY + DAY + RETENTION;
+const CUT_OFF = NOW - RETENTION;
+const DLQ_CUT_OFF = NOW - DLQ_RETENTION;
+const NOTHING = {
+  keys: 0,
+  days_dropped: 0,
+  postponed: false,
+  deliveries: 0,
+  attempts: 0,
+  events: 0,
+  expired: 0,
+};
+
+let drop: () => Promise<void>;
+let url: string;
+let dataSource: DataSource;
+let rows: Rows;
+let partitions: PartitionRepository;
+let lanes: LaneRepository;
+let cleanup: CleanupService;
+let tenant: string;
+let subscription: string;
+
+beforeEach(async () => {
+  ({ url, drop } = await createDatabase());
+  dataSource = await createDataSource(url).initialize();
+  rows = new Rows(url);
+  const database = new Database(dataSource);
+  partitions = new PartitionRepository(database);
+  lanes = new LaneRepository(database);
+  cleanup = new CleanupService(
+    partitions,
+    new PurgeRepository(database),
+    new HeartbeatRepository(database),
+    loadConfig({ DATABASE_URL: url }),
+    createLogger('silent', 'scheduler'),
+  );
+  tenant = await rows.tenant();
+  subscription = await rows.subscription(tenant);
+});
+afterEach(async () => {
+  await rows.end();
+  await dataSource.destroy();
+  await drop();
+});
+
+/** The ids of a table, or those among `ids`. */
+async function present(table: 'event' | 'delivery', ids: Record<string, string>): Promise<string[]> {
+  const found = await rows.query<{ id: string }>(`select id from ${table} where id = any ($1)`, [
+    Object.values(ids),
+  ]);
+  const there = new Set(found.map(({ id }) => id));
+  return Object.keys(ids).filter((name) => there.has(ids[name]!));
+}
+
+async function hasPartitions(day: number): Promise<boolean[]> {
+  const suffix = new Date(day).toISOString().slice(0, 10).replaceAll('-', '');
+  const found = await rows.query<{ exists: boolean }>(
+    `select to_regclass(name) is not null as exists from unnest($1::text[]) with ordinality as t(name, n) order by n`,
+    [['event', 'delivery', 'delivery_attempt'].map((table) => `${table}_${suffix}`)],
+  );
+  return found.map(({ exists }) => exists);
+}
+
+/** An event with one delivery of it and, by default, one attempt. */
+async function one(at: number, options: Parameters<Rows['delivery']>[3] = {}, to = subscription) {
+  const event = await rows.event(tenant, { at, payload: `{"at": ${at}.0}`, deliveryCount: 1 });
+  return { event, delivery: await rows.delivery(tenant, event, to, { attempts: 1, ...options }) };
+}
+
+describe('a day that has had its time', () => {
+  beforeEach(() => partitions.createAhead(OLD_DAY));
+
+  it('is dropped whole, and not a millisecond before', async () => {
+    const first = await one(OLD_DAY, { status: 'delivered' });
+    const last = await one(OLD_DAY + DAY - 1, { status: 'delivered' });
+    const next = await one(OLD_DAY + DAY, { status: 'delivered' });
+    const events = { first: first.event, last: last.event, next: next.event };
+
+    expect(await cleanup.run(NOW - 1)).toEqual(NOTHING);
+    expect(await present('event', events)).toEqual(['first', 'last', 'next']);
+
+    expect(await cleanup.run(NOW)).toEqual({ ...NOTHING, days_dropped: 1 });
+    expect(await hasPartitions(OLD_DAY)).toEqual([false, false, false]);
+    expect(await present('event', events)).toEqual(['next']);
+    expect(await cleanup.run(NOW)).toEqual(NOTHING);
+  });
+
+  it('gives up nothing that is due, no young dead letter and nothing that ended lately', async () => {
+    const at = OLD_DAY + 5 * HOUR;
+    const made = {
+      pending: await one(at),
+      retrying: await one(at, { status: 'retrying', dueAt: NOW + HOUR }),
+      claimed: await one(at, { status: 'delivering' }),
+      interrupted: await one(at, { status: 'delivering', leasedUntil: OLD_DAY }),
+      deadYoung: await one(at, { status: 'dead', endedAt: CUT_OFF - 1 }),
+      deadAtCutOff: await one(at, { status: 'dead', endedAt: DLQ_CUT_OFF }),
+      deadOld: await one(at, { status: 'dead', endedAt: DLQ_CUT_OFF - 1 }),
+      delivered: await one(at, { status: 'delivered', endedAt: CUT_OFF - 1 }),
+      deliveredAtCutOff: await one(at, { status: 'delivered', endedAt: CUT_OFF }),
+      cancelled: await one(at, { status: 'cancelled', endedAt: CUT_OFF - 1 }),
+      cancelledAtCutOff: await one(at, { status: 'cancelled', endedAt: CUT_OFF }),
+    };
+    const unwanted = await rows.event(tenant, { at });
+    const only = (part: 'event' | 'delivery') =>
+      Object.fromEntries(Object.entries(made).map(([name, ids]) => [name, ids[part]]));
+    const kept = [
+      'pending',
+      'retrying',
+      'claimed',
+      'interrupted',
+      'deadYoung',
+      'deadAtCutOff',
+      'deliveredAtCutOff',
+      'cancelledAtCutOff',
+    ];
+
+    expect(await cleanup.run(NOW)).toEqual({ ...NOTHING, days_dropped: 1 });
+
+    expect(await present('delivery', only('delivery'))).toEqual(kept);
+    expect(await present('event', only('event'))).toEqual(kept);
+    expect(await present('event', { unwanted })).toEqual([]);
+    const attempts = await rows.query('select delivery_id from delivery_attempt');
+    expect(attempts).toHaveLength(kept.length);
+    expect(await cleanup.run(NOW)).toEqual(NOTHING);
+  });
+
+  it('keeps of an event only the deliveries that are kept', async () => {
+    const event = await rows.event(tenant, { at: OLD_DAY, deliveryCount: 2 });
+    const done = await rows.delivery(tenant, event, subscription, { status: 'delivered', attempts: 1 });
+    const due = await rows.delivery(tenant, event, await rows.subscription(tenant), { attempts: 1 });
+
+    await cleanup.run(NOW);
+
+    expect(await present('delivery', { done, due })).toEqual(['due']);
+    expect(await rows.query('select delivery_id from delivery_attempt')).toEqual([{ delivery_id: due }]);
+    expect(await new EventRepository(new Database(dataSource)).find(tenant, event)).toMatchObject({
+      id: event,
+      counts: { open: 1, delivered: 0, dead: 0, cancelled: 0 },
+    });
+  });
+
+  it('lets what was kept go on: a worker’s result counts, and the rest can be claimed', async () => {
+    const claimed = await one(OLD_DAY, { status: 'pending' });
+    const [claim] = await lanes.claimDue([{ subscriptionId: subscription, quota: 1 }], 60);
+    const due = await one(OLD_DAY, { status: 'pending' });
+
+    await cleanup.run(NOW);
+
+    const done = await lanes.record([delivered(claim!.id, claim!.attempt_number)]);
+    expect([...done]).toEqual([claimed.delivery]);
+    const [next] = await lanes.claimDue([{ subscriptionId: subscription, quota: 5 }], 60);
+    expect(next).toMatchObject({ id: due.delivery, payload: Buffer.from(`{"at": ${OLD_DAY}.0}`) });
+  });
+
+  it('is purged row by row while it holds too much that is due', async () => {
+    const blocker = await rows.event(tenant, { at: OLD_DAY + 1 });
+    const due = Array.from({ length: 10_001 }, () => uuidV7(OLD_DAY + 1));
+    await rows.query(
+      `insert into delivery (id, tenant_id, event_id, subscription_id, event_type, status, next_attempt_at, created_at)
+       select id, $2, $3, $4, 'order.paid', 'pending', $5, $5 from unnest($1::uuid[]) as t(id)`,
+      [due, tenant, blocker, subscription, new Date(OLD_DAY)],
+    );
+    const done = await one(OLD_DAY, { status: 'delivered' });
+    const alsoDone = await rows.delivery(tenant, blocker, subscription, { status: 'delivered', attempts: 1 });
+
+    expect(await cleanup.run(NOW)).toEqual({ ...NOTHING, deliveries: 2, attempts: 2, events: 1 });
+    expect(await hasPartitions(OLD_DAY)).toEqual([true, true, true]);
+    expect(await present('delivery', { done: done.delivery, alsoDone })).toEqual([]);
+    expect(await present('event', { done: done.event, blocker })).toEqual(['blocker']);
+    expect(await rows.query('select count(*)::int from delivery')).toEqual([{ count: due.length }]);
+
+    await rows.query(`update delivery set status = 'delivered', next_attempt_at = null, completed_at = $1`, [
+      new Date(CUT_OFF - 1),
+    ]);
+    expect(await cleanup.run(NOW)).toEqual({ ...NOTHING, days_dropped: 1 });
+    expect(await rows.query('select count(*)::int from delivery')).toEqual([{ count: 0 }]);
+  });
+
+  it.each(['delivery', 'delivery_attempt', 'event'])(
+    'waits for the next run when %s is in use',
+    async (table) => {
+      const due = await one(OLD_DAY);
+      const done = await one(OLD_DAY, { status: 'delivered' });
+      const reader = new pg.Client({ connectionString: url });
+      await reader.connect();
+      await reader.query('begin');
+      await reader.query(`lock table ${table} in access share mode`);
+
+      expect(await cleanup.run(NOW)).toMatchObject({ days_dropped: 0, postponed: true });
+      expect(await present('delivery', { due: due.delivery })).toEqual(['due']);
+      expect(await present('event', { due: due.event })).toEqual(['due']);
+
+      await reader.query('commit');
+      await reader.end();
+      expect(await cleanup.run(NOW)).toEqual({ ...NOTHING, days_dropped: 1 });
+      expect(await hasPartitions(OLD_DAY)).toEqual([false, false, false]);
+      expect(await present('event', { due: due.event, done: done.event })).toEqual(['due']);
+      expect(await rows.query('select delivery_id from delivery_attempt')).toEqual([
+        { delivery_id: due.delivery },
+      ]);
+    },
+  );
+
+  it('is dropped while events come in and are delivered, without failing any of them', async () => {
+    for (let day = OLD_DAY; day < OLD_DAY + 12 * DAY; day += 4 * DAY) {
+      await partitions.createAhead(day);
+      for (let i = 0; i < 4; i++) await one(day + i * DAY);
+    }
+    const load = await busyEngine();
+    try {
+      expect(await cleanup.run(OLD_DAY + 12 * DAY + RETENTION)).toMatchObject({ days_dropped: 12 });
+    } finally {
+      await load.stop();
+    }
+    expect(load.rounds()).toBeGreaterThan(20);
+    const open = await rows.query('select count(*)::int from delivery where next_attempt_at is not null');
+    expect(open).toEqual([{ count: 0 }]);
+  });
+});
+
+describe('rows in the default partitions', () => {
+  it('go when they have had their time, and not a millisecond before', async () => {
+    const made = {
+      due: await one(OLD_DAY),
+      delivered: await one(OLD_DAY, { status: 'delivered', endedAt: CUT_OFF - 1 }),
+      deliveredAtCutOff: await one(OLD_DAY, { status: 'delivered', endedAt: CUT_OFF }),
+      cancelled: await one(OLD_DAY, { status: 'cancelled', endedAt: CUT_OFF - 1 }),
+      dead: await one(OLD_DAY, { status: 'dead', endedAt: DLQ_CUT_OFF - 1 }),
+      deadAtCutOff: await one(OLD_DAY, { status: 'dead', endedAt: DLQ_CUT_OFF }),
+      eventBefore: await one(CUT_OFF - 1, { status: 'delivered', endedAt: CUT_OFF - 1 }),
+      eventAtCutOff: await one(CUT_OFF, { status: 'delivered', endedAt: CUT_OFF - 1 }),
+    };
+    const unwanted = {
+      before: await rows.event(tenant, { at: CUT_OFF - 1 }),
+      atCutOff: await rows.event(tenant, { at: CUT_OFF }),
+    };
+    await rows.attempt(uuidV7(OLD_DAY), 1); // its delivery is gone long since
+    const kept = ['due', 'deliveredAtCutOff', 'deadAtCutOff', 'eventAtCutOff'];
+
+    expect(await cleanup.run(NOW)).toEqual({ ...NOTHING, deliveries: 4, attempts: 5, events: 5 });
+
+    for (const part of ['event', 'delivery'] as const) {
+      const ids = Object.fromEntries(Object.entries(made).map(([name, pair]) => [name, pair[part]]));
+      expect(await present(part, ids), part).toEqual(kept);
+    }
+    expect(await present('event', unwanted)).toEqual(['atCutOff']);
+    expect(await rows.query('select 1 from delivery_attempt')).toHaveLength(kept.length);
+    expect(await cleanup.run(NOW)).toEqual(NOTHING);
+  });
+
+  it('all go, however many, also behind many that stay', async () => {
+    const event = await rows.event(tenant, { at: OLD_DAY });
+    const make = async (count: number, at: number, isDue: boolean) =>
+      rows.query(
+        `insert into delivery (id, tenant_id, event_id, subscription_id, event_type, status, next_attempt_at,
+           completed_at, created_at)
+         select id, $2, $3, $4, 'order.paid', $5, $6, $7, now() from unnest($1::uuid[]) as t(id)`,
+        [
+          Array.from({ length: count }, () => uuidV7(at)),
+          tenant,
+          event,
+          subscription,
+          isDue ? 'pending' : 'delivered',
+          isDue ? new Date(at) : null,
+          isDue ? null : new Date(at),
+        ],
+      );
+    await make(2_500, OLD_DAY, true);
+    await make(4_100, OLD_DAY + 1, false);
+
+    expect(await cleanup.run(NOW)).toEqual({ ...NOTHING, deliveries: 4_100 });
+    expect(await rows.query('select count(*)::int from delivery')).toEqual([{ count: 2_500 }]);
+  });
+});
+
+it('keeps exactly what is due, young or lately ended, each with its event and attempts', async () => {
+  const status = fc.constantFrom('pending', 'retrying', 'delivering', 'delivered', 'dead', 'cancelled');
+  const around = (...times: number[]) =>
+    fc.constantFrom(...times.flatMap((time) => [time - 1, time, time + 1]));
+  const delivery = fc.record({
+    status,
+    at: around(OLD_DAY, OLD_DAY + DAY, CUT_OFF, OLD_DAY - DAY, DLQ_CUT_OFF),
+    endedAt: around(CUT_OFF, DLQ_CUT_OFF),
+  });
+
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(delivery, { minLength: 1, maxLength: 25 }),
+      fc.boolean(),
+      async (wanted, prepared) => {
+        await rows.query('truncate event, delivery, delivery_attempt');
+        if (prepared) await partitions.createAhead(OLD_DAY);
+        const made = [];
+        for (const { at, ...options } of wanted) made.push({ ...(await one(at, options)), ...options, at });
+
+        await cleanup.run(NOW);
+
+        const left = await rows.query<{ id: string; event: string; attempts: number }>(
+          `select d.id, e.id as event, (select count(*)::int from delivery_attempt a where a.delivery_id = d.id) as attempts
+         from delivery d left join event e on e.id = d.event_id`,
+        );
+        const expected = made.filter(({ at, status, endedAt }) => {
+          if (['pending', 'retrying', 'delivering'].includes(status)) return true;
+          if (at >= CUT_OFF) return true;
+          return endedAt >= (status === 'dead' ? DLQ_CUT_OFF : CUT_OFF);
+        });
+        const order = (a: { id: string }, b: { id: string }) => (a.id < b.id ? -1 : 1);
+        expect(left.sort(order)).toEqual(
+          expected.map(({ delivery: id, event }) => ({ id, event, attempts: 1 })).sort(order),
+        );
+        expect(await rows.query('select 1 from event')).toHaveLength(expected.length);
+        expect(await rows.query('select 1 from delivery_attempt')).toHaveLength(expected.length);
+      },
+    ),
+    { numRuns: 12 },
+  );
+});
+
+describe('idempotency keys', () => {
+  const keysLeft = async () =>
+    (await rows.query<{ key: string }>('select key from idempotency_key order by key')).map(({ key }) => key);
+
+  it('go with the cut-off, before their events', async () => {
+    await rows.event(tenant, { at: CUT_OFF - 1, key: 'before' });
+    await rows.event(tenant, { at: CUT_OFF, key: 'at' });
+
+    expect(await cleanup.run(NOW)).toMatchObject({ keys: 1 });
+    expect(await keysLeft()).toEqual(['at']);
+  });
+
+  it('all go, however many', async () => {
+    await rows.query(
+      `insert into idempotency_key (tenant_id, key, event_id, fingerprint)
+       select $1, repeat('k', 150) || n, $2, sha256(n::text::bytea) from generate_series(1, 60000) n`,
+      [tenant, uuidV7(OLD_DAY)],
+    );
+    await rows.event(tenant, { at: CUT_OFF, key: 'young' });
+
+    expect(await cleanup.run(NOW)).toMatchObject({ keys: 60_000 });
+    expect(await keysLeft()).toEqual(['young']);
+  });
+});
+
+it('ends what waited too long for a subscription that is switched off', async () => {
+  const off = await rows.subscription(tenant, { isActive: false });
+  const at = DLQ_CUT_OFF - DAY;
+  const made = {
+    long: await one(at, { dueAt: DLQ_CUT_OFF - 1 }, off),
+    lost: await one(at, { dueAt: DLQ_CUT_OFF - 1, status: 'delivering', leasedUntil: NOW }, off),
+    inHand: await one(at, { dueAt: DLQ_CUT_OFF - 1, status: 'delivering', leasedUntil: NOW + 1 }, off),
+    notYet: await one(at, { dueAt: DLQ_CUT_OFF }, off),
+    active: await one(at, { dueAt: DLQ_CUT_OFF - 1 }),
+  };
+
+  expect(await cleanup.run(NOW)).toEqual({ ...NOTHING, expired: 2 });
+
+  const dead = await rows.query(
+    'select id, dead_reason, dead_at, completed_at from delivery where status = $1',
+    ['dead'],
+  );
+  const now = new Date(NOW);
+  const expired = { dead_reason: 'expired', dead_at: now, completed_at: now };
+  expect(dead).toHaveLength(2);
+  expect(dead).toEqual(
+    expect.arrayContaining([made.long, made.lost].map(({ delivery: id }) => ({ id, ...expired }))),
+  );
+  expect(await cleanup.run(NOW)).toEqual(NOTHING);
+});
+
+it('forgets processes that were last seen more than a day ago', async () => {
+  await rows.query(
+    `insert into heartbeat (process_id, role, host, seen_at)
+     values (gen_random_uuid(), 'api', 'gone', now() - interval '1 day 1 second'),
+            (gen_random_uuid(), 'api', 'there', now() - interval '23 hours 59 minutes')`,
+  );
+  await cleanup.run(NOW);
+  expect(await rows.query('select host from heartbeat')).toEqual([{ host: 'there' }]);
+});
+
+it('makes partitions for the days ahead, and moves into them what came before', async () => {
+  const early = await one(OLD_DAY, { status: 'delivered' });
+
+  await Promise.all([1, 2, 3].map(() => cleanup.preparePartitions(OLD_DAY + DAY - 1)));
+
+  for (let day = OLD_DAY; day <= OLD_DAY + 3 * DAY; day += DAY) {
+    expect(await hasPartitions(day), new Date(day).toISOString()).toEqual([true, true, true]);
+  }
+  const [{ partition } = { partition: '' }] = await rows.query<{ partition: string }>(
+    'select tableoid::regclass::text as partition from delivery where id = $1',
+    [early.delivery],
+  );
+  expect(partition).toBe('delivery_20260110');
+  expect(await rows.query('select 1 from delivery_attempt_20260110')).toHaveLength(1);
+  expect(await rows.query('select 1 from event_20260110')).toHaveLength(1);
+});
+
+function delivered(deliveryId: string, attemptNumber: number): AttemptResult {
+  return {
+    deliveryId,
+    attemptNumber,
+    startedAt: new Date(),
+    durationMs: 1,
+    statusCode: 204,
+    success: true,
+    error: null,
+    responseHeaders: null,
+    responseBody: null,
+    status: 'delivered',
+    retryInMs: null,
+    deadReason: null,
+  };
+}
+
+/** Ingests, claims and records without a pause until it is stopped, which throws what failed meanwhile. */
+async function busyEngine(): Promise<{ rounds(): number; stop(): Promise<void> }> {
+  const source = await new DataSource({
+    ...createDataSource(url).options,
+    poolSize: 6,
+  } as never).initialize();
+  const database = new Database(source);
+  const [events, engine] = [new EventRepository(database), new LaneRepository(database)];
+  let isOn = true;
+  let rounds = 0;
+  const ingest = async () => {
+    const now = Date.now();
+    const id = uuidV7(now);
+    await events.insert([
+      {
+        id,
+        tenantId: tenant,
+        eventId: id,
+        eventType: 'order.paid',
+        idempotencyKey: id,
+        fingerprint: Buffer.alloc(32),
+        payload: Buffer.from('{}'),
+        requestId: null,
+        receivedAt: new Date(now),
+        deliveries: [{ id: uuidV7(uuidTime(id)), subscriptionId: subscription }],
+      },
+    ]);
+  };
+  const deliver = async () => {
+    const claimed = await engine.claimDue([{ subscriptionId: subscription, quota: 20 }], 60);
+    await engine.record(claimed.map(({ id, attempt_number }) => delivered(id, attempt_number)));
+    return claimed.length;
+  };
+  const loops = [ingest, ingest, ingest, deliver, deliver].map(async (work) => {
+    for (; isOn; rounds++) await work();
+  });
+  return {
+    rounds: () => rounds,
+    stop: async () => {
+      isOn = false;
+      try {
+        await Promise.all(loops);
+        while ((await deliver()) > 0);
+      } finally {
+        await source.destroy();
+      }
+    },
+  };
+}
