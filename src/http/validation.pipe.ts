@@ -6,7 +6,7 @@ import { FieldError, invalidRequest, Problem } from '../domain/errors.js';
  * What class-transformer drops without a word, at any depth: a filter that lost its only field would match everything,
  * and metadata would come back with less in it than was sent.
  */
-const DROPPED_NAMES = ['__proto__', 'constructor'];
+const DROPPED_NAMES = ['__proto__', 'constructor', 'prototype'];
 
 class DtoPipe extends ValidationPipe {
   override transform(value: unknown, metadata: ArgumentMetadata): Promise<unknown> {
