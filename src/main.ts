@@ -32,7 +32,7 @@ async function start(): Promise<void> {
   if (isEmbedded) config = await embed(config);
   const logger = createLogger(config.logLevel, config.role);
 
-  await migrate(config.databaseUrl);
+  await migrate(config.databaseUrl, (reason) => say(`Waiting for PostgreSQL: ${reason}`));
   app = await createServer(AppModule.forRole(config, logger), config, logger);
   if (isEmbedded) await createFirstTenant(app, config.dataDir);
   await app.listen(config.port, config.host);

@@ -26,8 +26,9 @@ export class SweepService implements OnApplicationBootstrap, BeforeApplicationSh
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
-  async onApplicationBootstrap(): Promise<void> {
-    await this.readiness.waitFor('first sweep', () => this.sweep());
+  /** The first sweep picks up what an earlier process left unfinished. */
+  onApplicationBootstrap(): void {
+    this.readiness.waitFor('first sweep', () => this.sweep());
     this.registry.addInterval(
       'sweep',
       setInterval(() => {

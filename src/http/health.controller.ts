@@ -1,6 +1,7 @@
-import { Controller, Get } from '@nestjs/common';
+import { Controller, Get, HttpStatus, Res, ServiceUnavailableException } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
 import { HealthCheckService, HealthIndicatorResult, HealthIndicatorService } from '@nestjs/terminus';
+import type { FastifyReply } from 'fastify';
 import { Config } from '../config/config.js';
 import { Problem } from '../domain/errors.js';
 import { Readiness } from '../observability/readiness.js';
@@ -36,13 +37,20 @@ export class HealthController {
   })
   @ApiOkResponse({ description: 'Up or degraded.' })
   @ApiResponse({ status: 503, description: 'Down.' })
-  check() {
-    return this.health.check([
-      () => this.postgres(),
-      () => this.queue('redis'),
-      () => this.queue('queue'),
-      () => this.workers(),
-    ]);
+  async check(@Res({ passthrough: true }) reply: FastifyReply): Promise<unknown> {
+    try {
+      return await this.health.check([
+        () => this.postgres(),
+        () => this.queue('redis'),
+        () => this.queue('queue'),
+        () => this.workers(),
+      ]);
+    } catch (error) {
+      // Terminus throws what it found when something is down: that is the answer, not a problem with the request.
+      if (!(error instanceof ServiceUnavailableException)) throw error;
+      void reply.status(HttpStatus.SERVICE_UNAVAILABLE);
+      return error.getResponse();
+    }
   }
 
   @Get('ready')

@@ -2,16 +2,10 @@ import { ArgumentMetadata, ValidationPipe } from '@nestjs/common';
 import { ValidationError } from 'class-validator';
 import { FieldError, invalidRequest, Problem } from '../domain/errors.js';
 
-/**
- * What class-transformer drops without a word, at any depth: a filter that lost its only field would match everything,
- * and metadata would come back with less in it than was sent.
- */
-const DROPPED_NAMES = ['__proto__', 'constructor', 'prototype'];
-
 class DtoPipe extends ValidationPipe {
   override transform(value: unknown, metadata: ArgumentMetadata): Promise<unknown> {
-    // Only an absent body may stand for an empty one: null would otherwise do so too.
-    if (metadata.type === 'body' && value !== undefined) {
+    // Only an absent body may stand for an empty one; the base class lets null do so too.
+    if (value !== undefined && (metadata.type === 'body' || metadata.type === 'query')) {
       if (typeof value !== 'object' || value === null || Array.isArray(value)) {
         throw invalidRequest([{ path: 'body', message: 'must be a JSON object' }]);
       }
@@ -32,10 +26,17 @@ export const validationPipe = new DtoPipe({
   exceptionFactory: (errors): Problem => invalidRequest(errors.flatMap((error) => fieldErrors(error, ''))),
 });
 
+/**
+ * Members that Nest and class-transformer drop without a word: those called like one of Object.prototype
+ * (`constructor`, `toString`, …), and `prototype`. A filter that lost its only field would match everything, and
+ * metadata would come back incomplete.
+ */
 function droppedFields(value: object, parent: string): FieldError[] {
   return Object.entries(value).flatMap(([name, member]: [string, unknown]) => {
     const path = parent === '' ? name : `${parent}.${name}`;
-    if (DROPPED_NAMES.includes(name)) return [{ path, message: 'is not allowed as the name of a field' }];
+    if (name in Object.prototype || name === 'prototype') {
+      return [{ path, message: 'is not allowed as the name of a field' }];
+    }
     return typeof member === 'object' && member !== null ? droppedFields(member, path) : [];
   });
 }

@@ -40,10 +40,32 @@ export class EventIntake {
   }
 
   /**
-   * Makes room for a request before any of its events is written.
+   * Does `work` with room taken for its events, or nothing of it.
    * @throws Problem overloaded
    */
-  reserve(events: number, bytes: number): void {
+  async withRoom<T>(events: number, bytes: number, work: () => Promise<T>): Promise<T> {
+    this.refuseOverload(events, bytes);
+    this.waiting += events;
+    this.waitingBytes += bytes;
+    try {
+      return await work();
+    } finally {
+      this.waiting -= events;
+      this.waitingBytes -= bytes;
+    }
+  }
+
+  /** Writes an event, unless its idempotency key is taken. Resolves after the commit. */
+  async admit(event: NewEvent): Promise<Admission> {
+    try {
+      return await this.batcher.add(event);
+    } catch (error) {
+      this.metrics.ingestFailed();
+      throw error;
+    }
+  }
+
+  private refuseOverload(events: number, bytes: number): void {
     const full =
       this.waiting + events > this.config.queueMaxSize ||
       (this.waitingBytes > 0 && this.waitingBytes + bytes > MAX_WAITING_BYTES);
@@ -54,20 +76,6 @@ export class EventIntake {
       `${this.waiting} events wait to be stored (QUEUE_MAXSIZE is ${this.config.queueMaxSize}). Nothing of this request was stored; send it again after the time in Retry-After.`,
       { retryAfterSeconds: 1 },
     );
-  }
-
-  async admit(event: NewEvent): Promise<Admission> {
-    this.waiting++;
-    this.waitingBytes += event.payload.length;
-    try {
-      return await this.batcher.add(event);
-    } catch (error) {
-      this.metrics.ingestFailed();
-      throw error;
-    } finally {
-      this.waiting--;
-      this.waitingBytes -= event.payload.length;
-    }
   }
 
   private async commit(batch: NewEvent[]): Promise<(Admission | Error)[]> {

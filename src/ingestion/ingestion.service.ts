@@ -42,8 +42,9 @@ export class IngestionService {
   /** @throws Problem invalid_request, payload_too_large, idempotency_conflict, overloaded */
   async ingest(sender: Sender, body: JsonBody): Promise<Accepted> {
     const event = this.counted(() => readEvent(body, sender.idempotencyKey, this.config.maxPayloadBytes));
-    this.intake.reserve(1, event.payload.length);
-    return this.accept(sender, event, await this.subscriptions.matching(sender.tenantId, event.eventType));
+    return this.intake.withRoom(1, event.payload.length, async () =>
+      this.accept(sender, event, await this.subscriptions.matching(sender.tenantId, event.eventType)),
+    );
   }
 
   /** For one subscription; it gets the event only if it is active and wants events of this type. */
@@ -52,14 +53,11 @@ export class IngestionService {
       readDirectEvent(body, sender.idempotencyKey, this.config.maxPayloadBytes),
     );
     await this.subscription(sender.tenantId, subscriptionId);
-    this.intake.reserve(1, event.payload.length);
-    const matching = await this.subscriptions.matching(sender.tenantId, event.eventType);
-    return this.accept(
-      sender,
-      event,
-      matching.filter(({ id }) => id === subscriptionId),
-      subscriptionId,
-    );
+    return this.intake.withRoom(1, event.payload.length, async () => {
+      const matching = await this.subscriptions.matching(sender.tenantId, event.eventType);
+      const wantedBy = matching.filter(({ id }) => id === subscriptionId);
+      return this.accept(sender, event, wantedBy, subscriptionId);
+    });
   }
 
   /** A test event for one subscription, whatever event types it wants. */
@@ -74,16 +72,18 @@ export class IngestionService {
     const payload = Buffer.from(
       JSON.stringify({ message: 'A test event from Posthorn', subscription_id: subscriptionId }),
     );
-    this.intake.reserve(1, payload.length);
     const event = { eventType: 'posthorn.test', payload, eventId: null, idempotencyKey: null };
-    return this.accept(sender, event, [subscription], subscriptionId);
+    return this.intake.withRoom(1, payload.length, () =>
+      this.accept(sender, event, [subscription], subscriptionId),
+    );
   }
 
   /** An answer for each event, in order: what was accepted, or the problem with it. */
   async ingestBatch(sender: Sender, body: JsonBody): Promise<(Accepted | Problem)[]> {
     const events = this.counted(() => readBatch(body, this.config.maxPayloadBytes));
-    this.intake.reserve(events.length, body.raw.length);
-    return Promise.all(events.map((event) => this.acceptOfBatch(sender, event)));
+    return this.intake.withRoom(events.length, body.raw.length, () =>
+      Promise.all(events.map((event) => this.acceptOfBatch(sender, event))),
+    );
   }
 
   private async acceptOfBatch(sender: Sender, event: IncomingEvent | Problem): Promise<Accepted | Problem> {

@@ -22,8 +22,8 @@ export class HeartbeatService implements OnApplicationBootstrap, BeforeApplicati
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
-  async onApplicationBootstrap(): Promise<void> {
-    await this.readiness.waitFor('first heartbeat', () => this.beat());
+  onApplicationBootstrap(): void {
+    this.readiness.waitFor('first heartbeat', () => this.beat());
     this.timer = setInterval(() => {
       this.beat().catch((error: unknown) => this.logger.warn({ err: error }, 'heartbeat.failed'));
     }, BEAT_MS);

@@ -4,6 +4,8 @@ import { Config } from '../config/config.js';
 
 const CHANNEL = 'posthorn_changes';
 const RECONNECT_MS = 500;
+/** A connection that is silently dead would keep stale caches alive: it must answer this often. */
+const PING_MS = 5_000;
 
 export interface Change {
   table: string;
@@ -19,6 +21,7 @@ export class ChangeFeed implements OnModuleInit, OnApplicationShutdown {
   private client: pg.Client | undefined;
   private closed = false;
   private reconnecting: NodeJS.Timeout | undefined;
+  private pinging: NodeJS.Timeout | undefined;
   private readonly onChange: ((change: Change) => void)[] = [];
   private readonly onGap: (() => void)[] = [];
 
@@ -44,6 +47,7 @@ export class ChangeFeed implements OnModuleInit, OnApplicationShutdown {
   async onApplicationShutdown(): Promise<void> {
     this.closed = true;
     clearTimeout(this.reconnecting);
+    clearInterval(this.pinging);
     await this.client?.end().catch(() => undefined);
   }
 
@@ -52,25 +56,28 @@ export class ChangeFeed implements OnModuleInit, OnApplicationShutdown {
       connectionString: this.config.databaseUrl,
       application_name: 'posthorn changes',
       connectionTimeoutMillis: 5_000,
+      query_timeout: PING_MS,
       keepAlive: true,
     });
+    const lost = once(() => this.lost(client));
     client.on('notification', ({ payload }) => {
       const [table = '', tenantId = ''] = payload?.split(':') ?? [];
       for (const listener of this.onChange) listener({ table, tenantId });
     });
-    client.once('end', () => this.lost(client));
-    client.on('error', () => this.lost(client));
+    client.on('end', lost);
+    client.on('error', lost);
     try {
       await client.connect();
       await client.query(`listen ${CHANNEL}`);
       this.client = client;
+      this.pinging = setInterval(() => void client.query('select 1').catch(lost), PING_MS);
     } catch {
-      this.lost(client);
+      lost();
     }
   }
 
   private lost(client: pg.Client): void {
-    client.removeAllListeners('end');
+    clearInterval(this.pinging);
     void client.end().catch(() => undefined);
     this.client = undefined;
     for (const listener of this.onGap) listener();
@@ -78,4 +85,14 @@ export class ChangeFeed implements OnModuleInit, OnApplicationShutdown {
     clearTimeout(this.reconnecting);
     this.reconnecting = setTimeout(() => void this.connect(), RECONNECT_MS);
   }
+}
+
+/** A connection that breaks says so in several ways, and counts once. */
+function once(work: () => void): () => void {
+  let done = false;
+  return () => {
+    if (done) return;
+    done = true;
+    work();
+  };
 }

@@ -40,7 +40,8 @@ export class Database implements Connection {
         await client.query('commit');
         return result;
       } catch (error) {
-        await client.query('rollback');
+        // If even this fails the connection is broken, and what was begun on it is void.
+        await client.query('rollback').catch(() => undefined);
         throw error;
       }
     });

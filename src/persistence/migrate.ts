@@ -1,13 +1,22 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { DataSource } from 'typeorm';
 import { createDataSource } from './data-source.js';
-import { Database } from './database.js';
+import { Database, isConnectionError } from './database.js';
 import { PartitionRepository } from './repositories/partition.repository.js';
+
+/** Containers start in any order: how long Postgres may take to answer. */
+const PATIENCE_MS = 60_000;
+const RETRY_MS = 500;
 
 /**
  * Brings the database at `url` to the present schema, with partitions for the days ahead. Safe to call from any
  * number of processes at once: the first one works, the others wait for it.
  */
-export async function migrate(url: string): Promise<void> {
-  const dataSource = await createDataSource(url).initialize();
+export async function migrate(
+  url: string,
+  onWaiting: (reason: string) => void = () => undefined,
+): Promise<void> {
+  const dataSource = await connect(url, onWaiting);
   try {
     const queryRunner = dataSource.createQueryRunner();
     await queryRunner.query('set lock_timeout = 0; set statement_timeout = 0');
@@ -21,5 +30,18 @@ export async function migrate(url: string): Promise<void> {
     }
   } finally {
     await dataSource.destroy();
+  }
+}
+
+async function connect(url: string, onWaiting: (reason: string) => void): Promise<DataSource> {
+  const giveUpAt = Date.now() + PATIENCE_MS;
+  for (let tries = 1; ; tries++) {
+    try {
+      return await createDataSource(url).initialize();
+    } catch (error) {
+      if (!isConnectionError(error) || Date.now() > giveUpAt) throw error;
+      if (tries === 1) onWaiting((error as Error).message);
+      await sleep(RETRY_MS);
+    }
   }
 }

@@ -38,14 +38,13 @@ async function main(): Promise<number> {
     return 0;
   }
   const events = githubEvents();
-  const service = await findService(
-    { ...options, apiKey: options['api-key'], apiKeyFile: options['api-key-file'] },
-    say,
-  );
+  const interrupted = interruption();
+  const wanted = { ...options, apiKey: options['api-key'], apiKeyFile: options['api-key-file'] };
+  const service = await Promise.race([findService(wanted, say), interrupted]);
   const simulator = await startSimulator();
   const demo = new DemoRun(new PosthornApi(service.url, service.apiKey), simulator, print);
   try {
-    await Promise.race([demo.run(events), interruption()]);
+    await Promise.race([demo.run(events), interrupted]);
   } finally {
     await demo
       .cleanUp()

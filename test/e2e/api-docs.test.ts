@@ -59,12 +59,9 @@ describe('every operation', () => {
         headers as Record<string, string>,
       ),
     );
-    const presentsNone = !('authorization' in headers && headers.authorization === 'Bearer ph_wrong');
     for (const { operation, answer } of answers) {
       const where = nameOf(operation);
-      // The admin key is one of a kind, so a wrong one is told no more than that.
-      const expected = operation.isAdmin && !presentsNone ? [401, 403] : operation.isAdmin ? [401, 403] : [401];
-      expect(expected, where).toContain(answer.status);
+      expect(operation.isAdmin ? [401, 403] : [401], where).toContain(answer.status);
       expect(answer.headers['content-type'], where).toMatch(/^application\/problem\+json/);
       expect(Object.keys(operation.described.responses), where).toContain(String(answer.status));
       if (answer.status === 401) expect(answer.headers['www-authenticate'], where).toBe('Bearer');
@@ -114,18 +111,19 @@ describe('every operation', () => {
   });
 
   it('accepts its own example', async () => {
-    const own = await posthorn.tenant('of examples');
-    const { body: subscription } = await own.request('POST', '/subscriptions', {
-      target_url: `${simulator.url}/ok/examples`,
-    });
     const answers = await ask(
-      operations.filter(({ example, path }) => example && !path.includes('{id}/retry')),
-      (operation) =>
-        keyed(operation, posthorn, own).request(
+      operations.filter(({ example }) => example),
+      async (operation) => {
+        // Of its own, since an example may lead to a target outside of this machine, and no event may follow.
+        const own = await posthorn.tenant(nameOf(operation));
+        const target = { target_url: `${simulator.url}/ok/examples` };
+        const { body: subscription } = await own.request('POST', '/subscriptions', target);
+        return keyed(operation, posthorn, own).request(
           operation.method,
           pathWith(operation, operation.isAdmin ? own.id : subscription.id),
           operation.example,
-        ),
+        );
+      },
     );
     for (const { operation, answer } of answers) {
       expect(answer.status, `${nameOf(operation)}: ${answer.text}`).toBeLessThan(300);
@@ -147,7 +145,9 @@ it('serves Swagger UI and what it loads', async () => {
   const page = await posthorn.anonymous.request('GET', '/docs');
   expect(page.status).toBe(200);
   expect(page.headers['content-type']).toMatch(/^text\/html/);
-  const assets = [...page.text.matchAll(/(?:src|href)="\.?\/?([^"]+\.(?:js|css))"/g)].map(([, name]) => name!);
+  const assets = [...page.text.matchAll(/(?:src|href)="\.?\/?([^"]+\.(?:js|css))"/g)].map(
+    ([, name]) => name!,
+  );
   expect(assets).not.toEqual([]);
   for (const asset of assets) {
     const path = asset.startsWith('docs/') ? `/${asset}` : `/docs/${asset}`;
@@ -162,7 +162,8 @@ function gapsOf({ described }: Operation): string[] {
   const successes = answers.filter(([status]) => status.startsWith('2'));
   if (successes.length === 0) gaps.push('no successful answer');
   for (const [status, answer] of successes) {
-    if (status !== '204' && !answer.content?.['application/json']?.schema) gaps.push(`no schema of ${status}`);
+    if (status !== '204' && !answer.content?.['application/json']?.schema)
+      gaps.push(`no schema of ${status}`);
   }
   const problems = answers.filter(([status]) => status >= '400');
   for (const [status, answer] of problems) {
@@ -202,6 +203,8 @@ async function oneOfEach(owner: TestTenant): Promise<Record<string, string>> {
 
 /** Everything of the tenant that can be read. */
 async function snapshot(): Promise<unknown> {
-  const lists = operations.filter(({ method, path, isAdmin }) => method === 'GET' && !path.includes('{') && !isAdmin);
+  const lists = operations.filter(
+    ({ method, path, isAdmin }) => method === 'GET' && !path.includes('{') && !isAdmin,
+  );
   return Promise.all(lists.map(async ({ path }) => [path, (await tenant.request('GET', path)).body]));
 }

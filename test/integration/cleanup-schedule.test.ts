@@ -1,6 +1,7 @@
 import pg from 'pg';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { CleanupSchedule } from '../../src/cleanup/cleanup.schedule.js';
+import { createDatabase } from '../support/database.js';
 import { Posthorn, startPosthorn } from '../support/posthorn.js';
 import { freshRedis } from '../support/redis.js';
 import { Rows } from '../support/rows.js';
@@ -11,13 +12,11 @@ const LONG_AGO = Date.parse('2026-01-01T00:00:00Z');
 let first: Posthorn;
 let rows: Rows;
 let redisUrl: string;
+let database: Awaited<ReturnType<typeof createDatabase>>;
 let tenant: string;
 
-const scheduler = (env: Record<string, string> = {}) =>
-  startPosthorn({
-    env: { ROLE: 'scheduler', REDIS_URL: redisUrl, ...env },
-    ...(first && { databaseUrl: first.databaseUrl }),
-  });
+const scheduler = (env: Record<string, string> = {}, databaseUrl = first.databaseUrl) =>
+  startPosthorn({ env: { ROLE: 'scheduler', REDIS_URL: redisUrl, ...env }, databaseUrl });
 const runIfDue = (of: Posthorn) => of.app.get(CleanupSchedule, { strict: false }).runIfDue();
 const keysLeft = async () => (await rows.query('select 1 from idempotency_key')).length;
 const lastRunWas = (ago: string) =>
@@ -25,13 +24,15 @@ const lastRunWas = (ago: string) =>
 
 beforeAll(async () => {
   redisUrl = (await freshRedis()).url;
-  first = await scheduler();
+  database = await createDatabase();
+  first = await scheduler({}, database.url);
   rows = new Rows(first.databaseUrl);
   tenant = await rows.tenant();
 });
 afterAll(async () => {
   await rows.end();
   await first.stop();
+  await database.drop();
 });
 
 it('purges once an interval, however many schedulers ask and restart', async () => {

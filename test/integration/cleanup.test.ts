@@ -6,7 +6,7 @@ import { CleanupService } from '../../src/cleanup/cleanup.service.js';
 import { loadConfig } from '../../src/config/config.js';
 import { uuidTime, uuidV7 } from '../../src/domain/uuid-v7.js';
 import { createLogger } from '../../src/observability/logger.js';
-import { createDataSource } from '../../src/persistence/data-source.js';
+import { createDataSource, dataSourceOptions } from '../../src/persistence/data-source.js';
 import { Database } from '../../src/persistence/database.js';
 import { EventRepository } from '../../src/persistence/repositories/event.repository.js';
 import { HeartbeatRepository } from '../../src/persistence/repositories/heartbeat.repository.js';
@@ -36,8 +36,7 @@ const NOTHING = {
   expired: 0,
 };
 
-let drop: () => Promise<void>;
-let url: string;
+let database: Awaited<ReturnType<typeof createDatabase>>;
 let dataSource: DataSource;
 let rows: Rows;
 let partitions: PartitionRepository;
@@ -47,17 +46,17 @@ let tenant: string;
 let subscription: string;
 
 beforeEach(async () => {
-  ({ url, drop } = await createDatabase());
-  dataSource = await createDataSource(url).initialize();
-  rows = new Rows(url);
-  const database = new Database(dataSource);
-  partitions = new PartitionRepository(database);
-  lanes = new LaneRepository(database);
+  database = await createDatabase();
+  dataSource = await createDataSource(database.url).initialize();
+  rows = new Rows(database.url);
+  const connections = new Database(dataSource);
+  partitions = new PartitionRepository(connections);
+  lanes = new LaneRepository(connections);
   cleanup = new CleanupService(
     partitions,
-    new PurgeRepository(database),
-    new HeartbeatRepository(database),
-    loadConfig({ DATABASE_URL: url }),
+    new PurgeRepository(connections),
+    new HeartbeatRepository(connections),
+    loadConfig({ DATABASE_URL: database.url }),
     createLogger('silent', 'scheduler'),
   );
   tenant = await rows.tenant();
@@ -66,7 +65,7 @@ beforeEach(async () => {
 afterEach(async () => {
   await rows.end();
   await dataSource.destroy();
-  await drop();
+  await database.drop();
 });
 
 /** The ids of a table, or those among `ids`. */
@@ -207,7 +206,7 @@ describe('a day that has had its time', () => {
     async (table) => {
       const due = await one(OLD_DAY);
       const done = await one(OLD_DAY, { status: 'delivered' });
-      const reader = new pg.Client({ connectionString: url });
+      const reader = new pg.Client({ connectionString: database.url });
       await reader.connect();
       await reader.query('begin');
       await reader.query(`lock table ${table} in access share mode`);
@@ -439,12 +438,9 @@ function delivered(deliveryId: string, attemptNumber: number): AttemptResult {
 
 /** Ingests, claims and records without a pause until it is stopped, which throws what failed meanwhile. */
 async function busyEngine(): Promise<{ rounds(): number; stop(): Promise<void> }> {
-  const source = await new DataSource({
-    ...createDataSource(url).options,
-    poolSize: 6,
-  } as never).initialize();
-  const database = new Database(source);
-  const [events, engine] = [new EventRepository(database), new LaneRepository(database)];
+  const source = await new DataSource(dataSourceOptions(database.url, 6)).initialize();
+  const connections = new Database(source);
+  const [events, engine] = [new EventRepository(connections), new LaneRepository(connections)];
   let isOn = true;
   let rounds = 0;
   const ingest = async () => {

@@ -33,9 +33,12 @@ const ids = (body: { data: { id: string }[] }) => body.data.map(({ id }) => id);
 const statusOf = async (id: string, of = tenant) =>
   (await of.request('GET', `/status/delivery/${id}`)).body.status as string;
 
-async function deadLetter(
-  { of = tenant, to = subscription, payload = '{}', ...options } = {} as DeadLetterOptions,
-) {
+async function deadLetter({
+  of = tenant,
+  to = subscription,
+  payload = '{}',
+  ...options
+}: DeadLetterOptions = {}) {
   const event = await rows.event(of.id, { payload, at: options.at ?? Date.now() });
   return rows.delivery(of.id, event, to, { status: 'dead', attempts: 1, ...options });
 }
@@ -266,8 +269,8 @@ it('delivers a dead letter that is retried once its subscriber is well again', a
     });
     expect(created.status).toBe(201);
     await owner.request('POST', '/events', `{"event_type":"order.paid","payload":${PAYLOAD}}`);
-    const deadOne = async () => (await owner.request('GET', '/dlq')).body.data[0];
-    const { id } = await waitFor(deadOne, { what: 'the dead letter' });
+    const deadOne = async () => ids((await owner.request('GET', '/dlq')).body)[0];
+    const id = await waitFor(deadOne, { what: 'the dead letter' });
 
     answer = 204;
     await owner.request('POST', '/dlq/retry', {});
@@ -275,7 +278,7 @@ it('delivers a dead letter that is retried once its subscriber is well again', a
     await waitFor(async () => (await statusOf(id, owner)) === 'delivered', { what: 'the delivery' });
     expect(received).toEqual([PAYLOAD, PAYLOAD]);
     const { body } = await owner.request('GET', `/status/delivery/${id}`);
-    expect(body.attempts.map((attempt: { success: boolean }) => attempt.success)).toEqual([false, true]);
+    expect(body.attempts).toMatchObject([{ success: false }, { success: true }]);
   } finally {
     await whole.stop();
     subscriber.closeAllConnections();

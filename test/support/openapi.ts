@@ -19,19 +19,21 @@ const PUBLIC = /^\/(health|ready|metrics|docs)/;
 /** Every route that wants a key. */
 export async function guardedOperations(posthorn: Posthorn): Promise<Operation[]> {
   const { body: document } = await posthorn.anonymous.request('GET', '/docs-json');
-  return Object.entries<any>(document.paths)
-    .filter(([path]) => !PUBLIC.test(path))
-    .flatMap(([path, item]) =>
-      Object.entries<any>(item).map(([method, described]) => ({
-        method: method.toUpperCase(),
-        path: path.replace('/api/v1', ''),
-        isAdmin: path.startsWith('/api/v1/tenants'),
-        example: exampleBody(document, described),
-        described,
-      })),
-    )
-    // A door of its own, such as one that a provider's signature opens, says so.
-    .filter(({ described }) => described.security?.length !== 0);
+  return (
+    Object.entries<any>(document.paths)
+      .filter(([path]) => !PUBLIC.test(path))
+      .flatMap(([path, item]) =>
+        Object.entries<any>(item).map(([method, described]) => ({
+          method: method.toUpperCase(),
+          path: path.replace('/api/v1', ''),
+          isAdmin: path.startsWith('/api/v1/tenants'),
+          example: exampleBody(document, described),
+          described,
+        })),
+      )
+      // A door of its own, such as one that a provider's signature opens, says so.
+      .filter(({ described }) => described.security?.length !== 0)
+  );
 }
 
 export const nameOf = ({ method, path }: Operation): string => `${method} ${path}`;

@@ -70,14 +70,14 @@ export class Rows {
     {
       status = 'pending',
       attempts = 0,
-      at = uuidTime(eventId),
-      dueAt = at,
-      endedAt = at,
+      dueAt = uuidTime(eventId),
+      endedAt = uuidTime(eventId),
       reason = 'exhausted',
       eventType = 'order.paid',
       leasedUntil = Date.now() + 60_000,
     } = {},
   ): Promise<string> {
+    const at = uuidTime(eventId);
     const id = uuidV7(at);
     const isOpen = ['pending', 'delivering', 'retrying'].includes(status);
     const isDead = status === 'dead';

@@ -11,13 +11,13 @@ const POLL_MS = 5;
 export async function waitFor<T>(
   condition: () => T | Promise<T>,
   { timeoutMs = 10_000, what }: { timeoutMs?: number; what: string },
-): Promise<NonNullable<T>> {
+): Promise<Exclude<T, false | 0 | '' | null | undefined>> {
   const deadline = Date.now() + timeoutMs;
   for (;;) {
     let last: string;
     try {
       const value = await condition();
-      if (value) return value;
+      if (value) return value as Exclude<T, false | 0 | '' | null | undefined>;
       last = `the last value was ${inspect(value)}`;
     } catch (error) {
       last = `the last try threw ${inspect(error)}`;

@@ -140,7 +140,7 @@ export class DeliveryRepository {
 }
 
 /** The least and the greatest id of the millisecond that a UUIDv7 carries; an event's deliveries share its own. */
-function idsOfSameMillisecond(id: string): [low: string, high: string] {
+export function idsOfSameMillisecond(id: string): [low: string, high: string] {
   const time = id.slice(0, 13);
   return [`${time}-0000-0000-000000000000`, `${time}-ffff-ffff-ffffffffffff`];
 }

@@ -60,8 +60,13 @@ export class PartitionRepository {
     try {
       const deadSince = new Date(keep.deadSinceMs);
       await this.dropOne('delivery', day, `${IS_DUE_OR_DEAD} or t.id = any ($2)`, [deadSince, expected]);
-      await this.dropOne('delivery_attempt', day, `t.delivery_id in (select id ${keptOfDay})`, range);
-      await this.dropOne('event', day, `t.id in (select event_id ${keptOfDay})`, range);
+      await this.dropOne(
+        'delivery_attempt',
+        day,
+        `t.delivery_id = any (array(select id ${keptOfDay}))`,
+        range,
+      );
+      await this.dropOne('event', day, `t.id = any (array(select event_id ${keptOfDay}))`, range);
       return 'dropped';
     } catch (error) {
       if (isLockConflict(error)) return 'busy';

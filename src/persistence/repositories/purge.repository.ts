@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { uuidV7Floor } from '../../domain/uuid-v7.js';
 import { Database } from '../database.js';
+import { idsOfSameMillisecond } from './delivery.repository.js';
 import { Keep, partitionOf } from './partition.repository.js';
 
 /** One bounded step of a walk over a table. */
@@ -17,7 +18,7 @@ const BLOCKS_A_STEP = 1_000;
 const ROWS_A_STEP = 2_000;
 const LEAST_ID = '00000000-0000-0000-0000-000000000000';
 
-/** What has had its time. Each method is one short statement; whoever calls goes on at `next`. */
+/** What has had its time. Each method takes a short step and commits it; whoever calls goes on at `next`. */
 @Injectable()
 export class PurgeRepository {
   constructor(private readonly database: Database) {}
@@ -43,18 +44,17 @@ export class PurgeRepository {
   async deleteKeys(beforeMs: number, fromBlock: number | null): Promise<PurgeStep<number>> {
     const from = fromBlock ?? 0;
     const to = from + BLOCKS_A_STEP;
-    const [row] = await this.database.run<{ count: number; more: boolean }>(
-      `with deleted as (
-         delete from idempotency_key where ctid >= $1::tid and ctid < $2::tid and event_id < $3 returning 1
-       )
-       select (select count(*)::int from deleted) as count,
-              pg_relation_size('idempotency_key') > $4 * current_setting('block_size')::bigint as more`,
-      [`(${from},0)`, `(${to},0)`, uuidV7Floor(beforeMs), to],
+    const count = await this.delete(
+      'delete from idempotency_key where ctid >= $1::tid and ctid < $2::tid and event_id < $3',
+      [`(${from},0)`, `(${to},0)`, uuidV7Floor(beforeMs)],
     );
-    return { count: row?.count ?? 0, next: row?.more ? to : null };
+    const [table] = await this.database.run<{ blocks: number }>(
+      `select (pg_relation_size('idempotency_key') / current_setting('block_size')::bigint)::float8 as blocks`,
+    );
+    return { count, next: (table?.blocks ?? 0) > to ? to : null };
   }
 
-  /** Deletes deliveries of events from before `beforeMs` that are terminal and not to be kept. Uses the primary key. */
+  /** Deletes deliveries of events from before `beforeMs` that are terminal and not to be kept. */
   async deleteDeliveries(
     place: PurgePlace,
     beforeMs: number,
@@ -62,65 +62,44 @@ export class PurgeRepository {
     after: string | null,
   ): Promise<PurgeStep<string>> {
     const table = tableOf('delivery', place);
-    return this.step(
-      `with batch as materialized (
-         select id from ${table} where id > $1 and id < $2 order by id limit $3
-       ), deleted as (
-         delete from ${table} d using batch b
-         where d.id = b.id and d.next_attempt_at is null and d.completed_at < $4
-           and (d.dead_at is null or d.dead_at < $5)
-         returning 1
-       )`,
-      [
-        after ?? LEAST_ID,
-        uuidV7Floor(beforeMs),
-        ROWS_A_STEP,
-        new Date(keep.completedSinceMs),
-        new Date(keep.deadSinceMs),
-      ],
+    const { low, high, next } = await this.window(table, 'id', beforeMs, after);
+    const count = await this.delete(
+      `delete from ${table} d
+       where d.id > $1 and d.id <= $2 and d.next_attempt_at is null and d.completed_at < $3
+         and (d.dead_at is null or d.dead_at < $4)`,
+      [low, high, new Date(keep.completedSinceMs), new Date(keep.deadSinceMs)],
     );
+    return { count, next };
   }
 
-  /** Deletes attempts, at events from before `beforeMs`, whose delivery is gone. Uses the primary keys. */
+  /** Deletes attempts, at events from before `beforeMs`, whose delivery is gone. */
   async deleteAttempts(
     place: PurgePlace,
     beforeMs: number,
     after: string | null,
   ): Promise<PurgeStep<string>> {
     const table = tableOf('delivery_attempt', place);
-    return this.step(
-      `with batch as materialized (
-         select distinct delivery_id as id from ${table} where delivery_id > $1 and delivery_id < $2
-         order by delivery_id limit $3
-       ), deleted as (
-         delete from ${table} a using batch b
-         where a.delivery_id = b.id and not exists (select 1 from delivery d where d.id = b.id)
-         returning 1
-       )`,
-      [after ?? LEAST_ID, uuidV7Floor(beforeMs), ROWS_A_STEP],
+    const { low, high, next } = await this.window(table, 'delivery_id', beforeMs, after);
+    const count = await this.delete(
+      `delete from ${table} a
+       where a.delivery_id > $1 and a.delivery_id <= $2
+         and a.delivery_id not in (select d.id from delivery d where d.id > $1 and d.id <= $2)`,
+      [low, high],
     );
+    return { count, next };
   }
 
-  /**
-   * Deletes events from before `beforeMs` that have no delivery (any more). Uses the primary keys: deliveries carry
-   * the millisecond of their event.
-   */
+  /** Deletes events from before `beforeMs` that have no delivery (any more). */
   async deleteEvents(place: PurgePlace, beforeMs: number, after: string | null): Promise<PurgeStep<string>> {
     const table = tableOf('event', place);
-    return this.step(
-      `with batch as materialized (
-         select id, left(id::text, 13) as time from ${table} where id > $1 and id < $2 order by id limit $3
-       ), deleted as (
-         delete from ${table} e using batch b
-         where e.id = b.id and not exists (
-           select 1 from delivery d
-           where d.id >= (b.time || '-0000-0000-000000000000')::uuid
-             and d.id <= (b.time || '-ffff-ffff-ffffffffffff')::uuid and d.event_id = b.id
-         )
-         returning 1
-       )`,
-      [after ?? LEAST_ID, uuidV7Floor(beforeMs), ROWS_A_STEP],
+    const { low, high, next } = await this.window(table, 'id', beforeMs, after);
+    const count = await this.delete(
+      `delete from ${table} e
+       where e.id > $1 and e.id <= $2
+         and e.id not in (select d.event_id from delivery d where d.id >= $3 and d.id <= $4)`,
+      [low, high, idsOfSameMillisecond(low)[0], idsOfSameMillisecond(high)[1]],
     );
+    return { count, next };
   }
 
   /**
@@ -146,16 +125,26 @@ export class PurgeRepository {
     return { count: rows.length, next: rows.length < ROWS_A_STEP ? null : true };
   }
 
-  /** @param statement ends with the common table expressions `batch` (with `id`, limited by $3) and `deleted` */
-  private async step(statement: string, values: unknown[]): Promise<PurgeStep<string>> {
-    const [row] = await this.database.run<{ count: number; seen: number; last: string | null }>(
-      `${statement}
-       select (select count(*)::int from deleted) as count, (select count(*)::int from batch) as seen,
-              (select id from batch order by id desc limit 1) as last`,
+  /**
+   * The next rows to look at: above `low` up to and with `high`. A range of the primary key is the same short work
+   * whatever the planner believes, and however many rows before it have to stay.
+   */
+  private async window(table: string, key: string, beforeMs: number, after: string | null) {
+    const [low, end] = [after ?? LEAST_ID, uuidV7Floor(beforeMs)];
+    const [last] = await this.database.run<{ id: string }>(
+      `select ${key} as id from ${table} where ${key} > $1 and ${key} < $2 order by ${key} offset $3 limit 1`,
+      [low, end, ROWS_A_STEP - 1],
+    );
+    return { low, high: last?.id ?? end, next: last?.id ?? null };
+  }
+
+  /** @returns how many rows it deleted */
+  private async delete(statement: string, values: unknown[]): Promise<number> {
+    const [row] = await this.database.run<{ count: number }>(
+      `with deleted as (${statement} returning 1) select count(*)::int as count from deleted`,
       values,
     );
-    const { count = 0, seen = 0, last = null } = row ?? {};
-    return { count, next: seen < ROWS_A_STEP ? null : last };
+    return row?.count ?? 0;
   }
 }
 

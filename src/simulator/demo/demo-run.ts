@@ -13,7 +13,7 @@ const SUBSCRIBERS = [
   { name: 'always fails', path: '/always-fail/demo' },
 ];
 const RETRY_POLICY = { schedule: [0.2, 0.4, 0.8] };
-const REQUESTS_AT_ONCE = 16;
+const REQUESTS_AT_ONCE = 4;
 const POLL_MS = 250;
 /** The longest wait between two attempts is 0.8 s. */
 const STANDSTILL_MS = 60_000;
@@ -95,13 +95,15 @@ export class DemoRun {
   private async waitForAll(label: string): Promise<void> {
     const bar = new ProgressBar(label, this.acceptedAt.size * this.subscribers.length);
     let progress = -1;
-    for (let since = Date.now(); Date.now() - since < STANDSTILL_MS; await sleep(POLL_MS)) {
+    let lastChange = Date.now();
+    while (Date.now() - lastChange < STANDSTILL_MS) {
       const all = (await this.evidence()).map(([, evidence]) => sum(evidence));
       const due = all.reduce((total, sums) => total + sums.due, 0);
       bar.update(all.reduce((total, sums) => total + sums.deliveries, 0) - due);
       if (due === 0) break;
-      if (this.simulator.total !== progress) since = Date.now();
+      if (this.simulator.total !== progress) lastChange = Date.now();
       progress = this.simulator.total;
+      await sleep(POLL_MS);
     }
     bar.end();
   }

@@ -84,6 +84,8 @@ async function startEmbedded(say: (text: string) => void): Promise<Service> {
     stdio: ['ignore', 'ignore', 'pipe'],
     detached: true, // Ctrl-C is for the demo, which then stops it
   });
+  // An interruption while it starts.
+  process.once('exit', () => child.kill('SIGTERM'));
   const stop = async (): Promise<void> => {
     await end(child);
     await rm(folder, { recursive: true, force: true, maxRetries: 5 });

@@ -1,0 +1,89 @@
+import { parseArgs } from 'node:util';
+
+const USAGE = `Usage: npm run bench -- [options]
+
+  --quick                 a rough answer in less than 40 s
+  --subscriptions LIST    1,500 by default: a scenario for each; every event goes to one of them
+  --batch LIST            1,100 by default: events a request, a scenario for each
+  --connections NUMBER    of the load generator, 64 by default (8 where a request carries a batch)
+  --events NUMBER         handed in a scenario, 20,000 by default
+  --seconds NUMBER        handing in ends after this time at the latest, 10 by default
+  --profile FOLDER        write a CPU profile (.cpuprofile) of api and worker there
+  --write                 write the report to docs/benchmarks.md
+  --help
+
+  BENCH_DATABASE_URL      a PostgreSQL in which a database can be made; an embedded one without it
+  BENCH_REDIS_URL         a Redis that may be flushed; redis-server or valkey-server of the PATH without it
+`;
+
+export interface BenchOptions {
+  subscriptions: number[];
+  batches: number[];
+  connections: number;
+  /** Events a scenario, and seconds in which to hand them in, whichever ends first. */
+  events: number;
+  seconds: number;
+  /** Of each reference measurement, and of handing in events at a moderate rate. */
+  referenceSeconds: number;
+  latencySeconds: number;
+  profileFolder: string | null;
+  write: boolean;
+  databaseUrl: string | null;
+  redisUrl: string | null;
+  /** As it was called, for the report. */
+  command: string;
+}
+
+/**
+ * Reads the command line and the environment; null when only help was wanted.
+ * @throws Error naming the option that is wrong
+ */
+export function readOptions(argv: string[]): BenchOptions | null {
+  const { values } = parseArgs({
+    args: argv,
+    options: {
+      quick: { type: 'boolean', default: false },
+      subscriptions: { type: 'string', default: '1,500' },
+      batch: { type: 'string' },
+      connections: { type: 'string', default: '64' },
+      events: { type: 'string' },
+      seconds: { type: 'string' },
+      profile: { type: 'string' },
+      write: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (values.help) {
+    process.stdout.write(USAGE);
+    return null;
+  }
+  const { quick } = values;
+  return {
+    subscriptions: wholeNumbers('subscriptions', values.subscriptions, 10_000),
+    batches: wholeNumbers('batch', values.batch ?? (quick ? '1' : '1,100'), 1_000),
+    connections: wholeNumber('connections', values.connections, 1_000),
+    events: wholeNumber('events', values.events ?? (quick ? '5000' : '20000'), 1_000_000),
+    seconds: wholeNumber('seconds', values.seconds ?? (quick ? '4' : '10'), 60),
+    referenceSeconds: quick ? 1 : 2,
+    latencySeconds: quick ? 2 : 8,
+    profileFolder: values.profile ?? null,
+    write: values.write,
+    databaseUrl: process.env['BENCH_DATABASE_URL'] ?? null,
+    redisUrl: process.env['BENCH_REDIS_URL'] ?? null,
+    command: ['npm run bench', ...(argv.length > 0 ? ['--', ...argv.filter((a) => a !== '--write')] : [])]
+      .join(' ')
+      .replace(/ --$/, ''),
+  };
+}
+
+function wholeNumbers(name: string, list: string, most: number): number[] {
+  return list.split(',').map((text) => wholeNumber(name, text, most));
+}
+
+function wholeNumber(name: string, text: string, most: number): number {
+  const value = Number(text.replaceAll('_', ''));
+  if (Number.isInteger(value) && value >= 1 && value <= most) return value;
+  throw new Error(
+    `--${name} takes whole numbers from 1 to ${most}, not "${text}" (--help shows the options)`,
+  );
+}

@@ -1,0 +1,177 @@
+import { chmodSync, mkdirSync, mkdtempSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import pg from 'pg';
+import { request } from 'undici';
+import type { Role } from '../src/config/config.js';
+import { startEmbeddedPostgres } from '../src/embedded/embedded-postgres.js';
+import { freePort } from '../src/embedded/free-port.js';
+import type { Load } from './load.js';
+import type { BenchOptions } from './options.js';
+import { Program } from './program.js';
+import { startRedis, useRedis } from './redis.js';
+import type { Probe } from './role-probe.js';
+import type { Sink } from './sink.js';
+
+export const ADMIN_KEY = 'admin-key-of-the-benchmark';
+const ROLES = ['api', 'worker', 'scheduler'] as const satisfies Role[];
+const READY_MS = 30_000;
+
+/** Everything that a benchmark needs, each part in a process of its own, all on 127.0.0.1. */
+export interface Stand {
+  apiUrl: string;
+  sinkUrl: string;
+  roles: Record<(typeof ROLES)[number], Program<Probe>>;
+  sink: Program<Sink>;
+  load: Program<Load>;
+  database: pg.Pool;
+  postgresPid: number | null;
+  redisPid: number | null;
+  folder: string;
+  versions: { postgres: string; redis: string; fsync: string };
+}
+
+/** What has been started, to be ended in reverse order. */
+export class Closers {
+  private readonly closers: (() => Promise<unknown>)[] = [];
+  private closing: Promise<void> | undefined;
+
+  add(closer: () => Promise<unknown>): void {
+    this.closers.push(closer);
+  }
+
+  close(): Promise<void> {
+    this.closing ??= this.closeAll();
+    return this.closing;
+  }
+
+  private async closeAll(): Promise<void> {
+    for (let close = this.closers.pop(); close; close = this.closers.pop()) {
+      await close().catch((error: unknown) => process.stderr.write(`${String(error)}\n`));
+    }
+  }
+}
+
+/** Starts everything. What was started is in `closers`, also when this throws. */
+export async function startStand(options: BenchOptions, closers: Closers): Promise<Stand> {
+  const folder = mkdtempSync(join(tmpdir(), 'posthorn-bench-'));
+  // PostgreSQL may run as another user than this process, and has to get in.
+  chmodSync(folder, 0o711);
+  closers.add(() => rm(folder, { recursive: true, force: true }));
+
+  const { url: serverUrl, pid: postgresPid } = await startPostgres(options, folder, closers);
+  const { url: databaseUrl, pool: database } = await createDatabase(serverUrl, closers);
+  const redis = options.redisUrl === null ? await startRedis() : await useRedis(options.redisUrl);
+  closers.add(() => redis.stop());
+
+  const start = <M extends Record<string, (...args: never[]) => unknown>>(name: string): Program<M> => {
+    const module = join(import.meta.dirname, `${name}.js`);
+    const program = Program.start<M>({ name, module, logFile: join(folder, `${name}.log`) });
+    closers.add(() => program.stop());
+    return program;
+  };
+  const sink = start<Sink>('sink');
+  const load = start<Load>('load');
+
+  const env = {
+    NODE_ENV: 'production',
+    HOST: '127.0.0.1',
+    DATABASE_URL: databaseUrl,
+    REDIS_URL: redis.url,
+    QUEUE_PREFIX: `bench-${process.pid}`,
+    ADMIN_API_KEY: ADMIN_KEY,
+    ALLOW_TARGET_RANGES: '127.0.0.0/8',
+  };
+  const started: [string, Program<Probe>, string][] = [];
+  for (const role of ROLES) {
+    const { program, url } = await startRole(role, env, { folder, options, closers });
+    started.push([role, program, url]);
+  }
+  const { rows } = await database.query<{ version: string; fsync: string }>(
+    `select current_setting('server_version') as version, current_setting('fsync') as fsync`,
+  );
+  return {
+    apiUrl: started[0]![2],
+    sinkUrl: await sink.call('url'),
+    roles: Object.fromEntries(started.map(([role, program]) => [role, program])) as Stand['roles'],
+    sink,
+    load,
+    database,
+    postgresPid,
+    redisPid: redis.pid,
+    folder,
+    versions: { postgres: rows[0]!.version, redis: redis.version, fsync: rows[0]!.fsync },
+  };
+}
+
+async function startPostgres({ databaseUrl }: BenchOptions, folder: string, closers: Closers) {
+  if (databaseUrl !== null) return { url: databaseUrl, pid: null };
+  const postgres = await startEmbeddedPostgres({
+    dataDir: join(folder, 'data'),
+    log: () => undefined,
+    durable: true,
+  });
+  closers.add(() => postgres.stop());
+  return { url: postgres.url, pid: postgres.pid };
+}
+
+async function createDatabase(serverUrl: string, closers: Closers) {
+  const name = `posthorn_bench_${process.pid}`;
+  const onServer = async (sql: string): Promise<void> => {
+    const client = new pg.Client(serverUrl);
+    await client.connect();
+    await client.query(sql).finally(() => client.end());
+  };
+  await onServer(`create database ${name}`);
+  closers.add(() => onServer(`drop database if exists ${name} with (force)`));
+  const url = new URL(serverUrl);
+  url.pathname = `/${name}`;
+  const pool = new pg.Pool({ connectionString: url.href, max: 16 });
+  pool.on('error', () => undefined); // the next statement tells
+  closers.add(() => pool.end());
+  return { url: url.href, pool };
+}
+
+async function startRole(
+  role: Role,
+  env: Record<string, string>,
+  { folder, options, closers }: { folder: string; options: BenchOptions; closers: Closers },
+) {
+  const execArgv = ['--import', join(import.meta.dirname, 'role-probe.js')];
+  if (options.profileFolder !== null && role !== 'scheduler') {
+    const profiles = resolve(options.profileFolder);
+    mkdirSync(profiles, { recursive: true });
+    execArgv.push('--cpu-prof', '--cpu-prof-dir', profiles, '--cpu-prof-name', `${role}.cpuprofile`);
+  }
+  const port = await freePort();
+  const program = Program.start<Probe>({
+    name: role,
+    module: join(import.meta.dirname, '../src/main.js'),
+    logFile: join(folder, `${role}.log`),
+    execArgv,
+    env: { ...env, ROLE: role, PORT: String(port) },
+    // Where no .env file of a developer lies.
+    cwd: folder,
+  });
+  closers.add(() => program.stop());
+  const url = `http://127.0.0.1:${port}`;
+  await untilReady(program, url);
+  return { program, url };
+}
+
+async function untilReady(program: Program<Probe>, url: string): Promise<void> {
+  const deadline = Date.now() + READY_MS;
+  for (;;) {
+    const status = await request(`${url}/ready`).then(
+      async ({ statusCode, body }) => (await body.dump(), statusCode),
+      () => 0,
+    );
+    if (status === 200) return;
+    if (!program.isRunning || Date.now() > deadline) {
+      throw new Error(`${url} is not ready (${status}): ${program.lastWords()}`);
+    }
+    await sleep(50);
+  }
+}

@@ -1,0 +1,242 @@
+import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtemp, symlink } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
+import { loadConfig, VARIABLE_NAMES } from '../../src/config/config.js';
+import { freePort } from '../../src/embedded/free-port.js';
+import { startSimulator } from '../../src/simulator/simulator.js';
+import { builtMain } from '../support/build.js';
+import { createDatabase } from '../support/database.js';
+import { client, type Client } from '../support/posthorn.js';
+import { freshRedis } from '../support/redis.js';
+import { waitFor } from '../support/wait-for.js';
+
+const ROOT = resolve(import.meta.dirname, '../..');
+const ROLES = ['api', 'worker', 'scheduler'] as const;
+const ADMIN_API_KEY = 'an-admin-key-for-compose';
+/** What src/main.ts adds to SHUTDOWN_DEADLINE_SECONDS before it gives up. */
+const CLOSING_SECONDS = 10;
+
+interface ComposeService {
+  image: string;
+  build?: string;
+  environment?: Record<string, string>;
+  env_file?: { path: string; required: boolean }[];
+  ports?: string[];
+  volumes?: string[];
+  container_name?: string;
+  healthcheck?: { test: string[] };
+  depends_on?: Record<string, { condition: string }>;
+  stop_grace_period?: string;
+  read_only?: boolean;
+}
+
+/** As `docker compose` does it, for the forms that the file uses: `${NAME:-default}` and `${NAME:?message}`. */
+function interpolate(text: string, env: Record<string, string>): string {
+  return text.replace(/\$\{(\w+)(?::([-?])([^}]*))?\}/g, (_, name: string, form?: string, word = '') => {
+    const value = env[name];
+    if (value) return value;
+    if (form === '?') throw new Error(`required variable ${name} is missing a value: ${word}`);
+    return word;
+  });
+}
+
+function compose(env: Record<string, string>): Record<string, ComposeService> {
+  const text = interpolate(readFileSync(join(ROOT, 'docker-compose.yml'), 'utf8'), env);
+  return (parse(text, { merge: true }) as { services: Record<string, ComposeService> }).services;
+}
+
+/** Instructions of the Dockerfile, one a line, in order. */
+const instructions = readFileSync(join(ROOT, 'Dockerfile'), 'utf8')
+  .replaceAll(/^#.*\n/gm, '')
+  .replaceAll(/\\\n\s*/g, '')
+  .split('\n')
+  .filter((line) => line !== '');
+
+/** The last CMD of the kind, in its exec form. */
+function command(pattern: RegExp): string[] {
+  const line = instructions.findLast((instruction) => pattern.test(instruction));
+  return JSON.parse(line!.slice(line!.indexOf('['))) as string[];
+}
+
+describe('docker-compose.yml', () => {
+  const services = compose({ ADMIN_API_KEY });
+
+  it('wants an admin key, and says so', () => {
+    expect(() => compose({})).toThrow(/ADMIN_API_KEY is missing a value: Set it/);
+  });
+
+  it.each(ROLES)('%s: waits for both databases, and is given time to stop', (role) => {
+    const service = services[role]!;
+    expect(service.depends_on).toEqual({
+      postgres: { condition: 'service_healthy' },
+      redis: { condition: 'service_healthy' },
+    });
+    const seconds = Number(/^(\d+)s$/.exec(service.stop_grace_period!)![1]);
+    expect(seconds).toBeGreaterThan(loadConfig({}).shutdownDeadlineMs / 1000 + CLOSING_SECONDS);
+    expect(service.read_only).toBe(true);
+  });
+
+  it.each(ROLES)('%s: sets only variables that exist, to values that are right', (role) => {
+    const { environment } = services[role]!;
+    for (const name of Object.keys(environment!)) expect(VARIABLE_NAMES).toContain(name);
+    expect(loadConfig(environment!)).toMatchObject({ role, port: 8000, host: '0.0.0.0' });
+  });
+
+  it('can run any number of each role', () => {
+    for (const role of ROLES) expect(services[role]!.container_name).toBeUndefined();
+    expect(services['worker']!.ports ?? services['scheduler']!.ports).toBeUndefined();
+    expect(services['api']!.ports).toEqual(['8000:8000']);
+    expect(compose({ ADMIN_API_KEY, API_PORTS: '8000-8002' })['api']!.ports).toEqual(['8000-8002:8000']);
+  });
+
+  it('points at the databases beside it', () => {
+    const { postgres, redis, worker } = services;
+    const database = new URL(worker!.environment!['DATABASE_URL']!);
+    expect(database.hostname).toBe('postgres');
+    expect(postgres!.environment).toEqual({
+      POSTGRES_USER: database.username,
+      POSTGRES_PASSWORD: database.password,
+      POSTGRES_DB: database.pathname.slice(1),
+    });
+    expect(new URL(worker!.environment!['REDIS_URL']!).hostname).toBe('redis');
+    for (const service of [postgres, redis]) expect(service!.healthcheck!.test[0]).toBe('CMD');
+  });
+});
+
+describe('Dockerfile', () => {
+  it('copies only what is there, and what .dockerignore lets through', () => {
+    const ignore = readFileSync(join(ROOT, '.dockerignore'), 'utf8').split('\n');
+    const copied = instructions
+      .filter((line) => line.startsWith('COPY ') && !line.includes('--from'))
+      .flatMap((line) => line.split(' ').slice(1, -1));
+    expect(copied).toContain('src');
+    for (const name of copied) {
+      expect(existsSync(join(ROOT, name)), name).toBe(true);
+      expect(ignore).toContain(`!${name}`);
+    }
+  });
+
+  it('ends as an ordinary user', () => {
+    const last = instructions.slice(instructions.findLastIndex((line) => line.startsWith('FROM ')));
+    expect(last).toContain('USER node');
+    expect(last).toContain('ENV NODE_ENV=production');
+  });
+});
+
+describe('the command of the image', () => {
+  const children: ChildProcess[] = [];
+  let folder: string;
+  let databaseUrl: string;
+  let redisUrl: string;
+  let dropDatabase: () => Promise<void>;
+
+  beforeAll(async () => {
+    // An image has dist in its working directory, and no .env.
+    folder = await mkdtemp(join(tmpdir(), 'posthorn-image-'));
+    await symlink(dirname(dirname(await builtMain())), join(folder, 'dist'));
+    ({ url: databaseUrl, drop: dropDatabase } = await createDatabase());
+    redisUrl = (await freshRedis()).url;
+  }, 180_000);
+  afterAll(async () => {
+    for (const child of children) child.kill('SIGKILL');
+    await dropDatabase();
+    rmSync(folder, { recursive: true });
+  });
+
+  interface Running extends Client {
+    env: Record<string, string>;
+    /** SIGTERM, as `docker stop` sends it; gives the exit code, or null if it had to be killed. */
+    stop(): Promise<number | null>;
+    output(): string;
+  }
+
+  /** The container of a role, with this machine's databases in the places of those of the file. */
+  async function start(role: (typeof ROLES)[number], extra: Record<string, string> = {}): Promise<Running> {
+    const env = {
+      ...compose({ ADMIN_API_KEY })[role]!.environment!,
+      DATABASE_URL: databaseUrl,
+      REDIS_URL: redisUrl,
+      PORT: String(await freePort()),
+      ...extra,
+    };
+    const [file, ...args] = command(/^CMD /);
+    const child = spawn(file!, args, {
+      cwd: folder,
+      env: { PATH: process.env['PATH'], NODE_ENV: 'production', ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    children.push(child);
+    let output = '';
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.on('data', (chunk: Buffer) => (output = (output + chunk.toString()).slice(-20_000)));
+    }
+    const ended = once(child, 'exit') as Promise<[number | null]>;
+    const http = client(`http://127.0.0.1:${env.PORT}`);
+    await waitFor(
+      async () => {
+        if (child.exitCode !== null) throw new Error(output);
+        return (await http.request('GET', '/ready')).status === 200;
+      },
+      { what: `${role} to be ready`, timeoutMs: 30_000 },
+    );
+    return {
+      ...http,
+      env,
+      output: () => output,
+      stop: async () => {
+        child.kill('SIGTERM');
+        return (await ended)[0];
+      },
+    };
+  }
+
+  function healthcheck(env: Record<string, string>): Promise<number> {
+    const [file, ...args] = command(/^HEALTHCHECK /);
+    return new Promise((done) => {
+      execFile(file!, args, { env: { PATH: process.env['PATH'], ...env } }, (error) => {
+        done(error === null ? 0 : Number(error.code));
+      });
+    });
+  }
+
+  it.each(ROLES)('starts the role %s until SIGTERM', async (role) => {
+    const running = await start(role);
+    expect((await running.request('GET', '/health')).status).toBe(200);
+    expect((await running.request('GET', '/metrics')).status).toBe(200);
+    const api = await running.request('POST', '/events', {});
+    expect(api.status).toBe(role === 'api' ? 401 : 404);
+    expect(await healthcheck(running.env)).toBe(0);
+    expect(await running.stop(), running.output()).toBe(0);
+    expect(await healthcheck(running.env)).toBe(1);
+  });
+
+  it('delivers with one of each', async () => {
+    const simulator = await startSimulator();
+    // All at once, on an empty database, as compose does it.
+    const roles = await Promise.all(ROLES.map((role) => start(role, { ALLOW_TARGET_RANGES: '127.0.0.0/8' })));
+    try {
+      const [api] = roles;
+      const url = `http://127.0.0.1:${api!.env['PORT']}`;
+      const tenant = await client(url, ADMIN_API_KEY).request('POST', '/tenants', { name: 'composed' });
+      const { request } = client(url, tenant.body.api_key);
+      await request('POST', '/subscriptions', { target_url: `${simulator.url}/ok` });
+      const accepted = await request('POST', '/events', { event_type: 'a.b', payload: { n: 1 } });
+      expect(accepted.body, accepted.text).toMatchObject({ deliveries: 1 });
+      await simulator.waitFor(1, 15_000);
+      expect(simulator.received[0]!.headers['webhook-id']).toBe(accepted.body.id);
+      expect((await api!.request('GET', '/health')).body).toMatchObject({
+        status: 'ok',
+        info: { workers: { status: 'up', alive: 1 } },
+      });
+    } finally {
+      const codes = await Promise.all(roles.map((role) => role.stop()));
+      expect(codes).toEqual([0, 0, 0]);
+      await simulator.close();
+    }
+  });
+});
