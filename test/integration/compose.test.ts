@@ -4,13 +4,13 @@ import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { mkdtemp, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { parse } from 'yaml';
 import { loadConfig, VARIABLE_NAMES } from '../../src/config/config.js';
 import { freePort } from '../../src/embedded/free-port.js';
 import { startSimulator } from '../../src/simulator/simulator.js';
 import { builtMain } from '../support/build.js';
-import { createDatabase } from '../support/database.js';
+import { execute, withDatabase } from '../support/database.js';
 import { client, type Client } from '../support/posthorn.js';
 import { freshRedis } from '../support/redis.js';
 import { waitFor } from '../support/wait-for.js';
@@ -37,12 +37,14 @@ interface ComposeService {
 
 /** As `docker compose` does it, for the forms that the file uses: `${NAME:-default}` and `${NAME:?message}`. */
 function interpolate(text: string, env: Record<string, string>): string {
-  return text.replace(/\$\{(\w+)(?::([-?])([^}]*))?\}/g, (_, name: string, form?: string, word = '') => {
-    const value = env[name];
-    if (value) return value;
-    if (form === '?') throw new Error(`required variable ${name} is missing a value: ${word}`);
-    return word;
-  });
+  return text.replace(
+    /\$\{(\w+)(?::([-?])([^}]*))?\}/g,
+    (_, name: string, form?: string, word = ''): string => {
+      if (env[name]) return env[name];
+      if (form === '?') throw new Error(`required variable ${name} is missing a value: ${word}`);
+      return word;
+    },
+  );
 }
 
 function compose(env: Record<string, string>): Record<string, ComposeService> {
@@ -131,20 +133,20 @@ describe('Dockerfile', () => {
 describe('the command of the image', () => {
   const children: ChildProcess[] = [];
   let folder: string;
-  let databaseUrl: string;
+  const databaseName = `compose_${process.pid}`;
+  const databaseUrl = withDatabase(inject('postgresUrl'), databaseName);
   let redisUrl: string;
-  let dropDatabase: () => Promise<void>;
 
   beforeAll(async () => {
     // An image has dist in its working directory, and no .env.
     folder = await mkdtemp(join(tmpdir(), 'posthorn-image-'));
     await symlink(dirname(dirname(await builtMain())), join(folder, 'dist'));
-    ({ url: databaseUrl, drop: dropDatabase } = await createDatabase());
+    await execute(inject('postgresUrl'), `create database ${databaseName}`);
     redisUrl = (await freshRedis()).url;
   }, 180_000);
   afterAll(async () => {
     for (const child of children) child.kill('SIGKILL');
-    await dropDatabase();
+    await execute(inject('postgresUrl'), `drop database ${databaseName} with (force)`);
     rmSync(folder, { recursive: true });
   });
 
@@ -204,28 +206,17 @@ describe('the command of the image', () => {
     });
   }
 
-  it.each(ROLES)('starts the role %s until SIGTERM', async (role) => {
-    const running = await start(role);
-    expect((await running.request('GET', '/health')).status).toBe(200);
-    expect((await running.request('GET', '/metrics')).status).toBe(200);
-    const api = await running.request('POST', '/events', {});
-    expect(api.status).toBe(role === 'api' ? 401 : 404);
-    expect(await healthcheck(running.env)).toBe(0);
-    expect(await running.stop(), running.output()).toBe(0);
-    expect(await healthcheck(running.env)).toBe(1);
-  });
-
-  it('delivers with one of each', async () => {
+  it('makes the schema and delivers, with one of each', async () => {
     const simulator = await startSimulator();
-    // All at once, on an empty database, as compose does it.
+    // All at once on an empty database, as compose does it.
     const roles = await Promise.all(ROLES.map((role) => start(role, { ALLOW_TARGET_RANGES: '127.0.0.0/8' })));
     try {
       const [api] = roles;
       const url = `http://127.0.0.1:${api!.env['PORT']}`;
       const tenant = await client(url, ADMIN_API_KEY).request('POST', '/tenants', { name: 'composed' });
-      const { request } = client(url, tenant.body.api_key);
-      await request('POST', '/subscriptions', { target_url: `${simulator.url}/ok` });
-      const accepted = await request('POST', '/events', { event_type: 'a.b', payload: { n: 1 } });
+      const sender = client(url, tenant.body.api_key);
+      await sender.request('POST', '/subscriptions', { target_url: `${simulator.url}/ok` });
+      const accepted = await sender.request('POST', '/events', { event_type: 'a.b', payload: { n: 1 } });
       expect(accepted.body, accepted.text).toMatchObject({ deliveries: 1 });
       await simulator.waitFor(1, 15_000);
       expect(simulator.received[0]!.headers['webhook-id']).toBe(accepted.body.id);
@@ -238,5 +229,16 @@ describe('the command of the image', () => {
       expect(codes).toEqual([0, 0, 0]);
       await simulator.close();
     }
+  });
+
+  it.each(ROLES)('starts the role %s until SIGTERM', async (role) => {
+    const running = await start(role);
+    expect((await running.request('GET', '/health')).status).toBe(200);
+    expect((await running.request('GET', '/metrics')).status).toBe(200);
+    const api = await running.request('POST', '/events', {});
+    expect(api.status).toBe(role === 'api' ? 401 : 404);
+    expect(await healthcheck(running.env)).toBe(0);
+    expect(await running.stop(), running.output()).toBe(0);
+    expect(await healthcheck(running.env)).toBe(1);
   });
 });

@@ -82,8 +82,10 @@ export class PurgeRepository {
     const { low, high, next } = await this.window(table, 'delivery_id', beforeMs, after);
     const count = await this.delete(
       `delete from ${table} a
-       where a.delivery_id > $1 and a.delivery_id <= $2
-         and a.delivery_id not in (select d.id from delivery d where d.id > $1 and d.id <= $2)`,
+       where a.delivery_id = any (array(
+         select w.delivery_id from ${table} w where w.delivery_id > $1 and w.delivery_id <= $2
+         except select d.id from delivery d where d.id > $1 and d.id <= $2
+       ))`,
       [low, high],
     );
     return { count, next };
@@ -95,8 +97,10 @@ export class PurgeRepository {
     const { low, high, next } = await this.window(table, 'id', beforeMs, after);
     const count = await this.delete(
       `delete from ${table} e
-       where e.id > $1 and e.id <= $2
-         and e.id not in (select d.event_id from delivery d where d.id >= $3 and d.id <= $4)`,
+       where e.id = any (array(
+         select w.id from ${table} w where w.id > $1 and w.id <= $2
+         except select d.event_id from delivery d where d.id >= $3 and d.id <= $4
+       ))`,
       [low, high, idsOfSameMillisecond(low)[0], idsOfSameMillisecond(high)[1]],
     );
     return { count, next };

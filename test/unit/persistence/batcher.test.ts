@@ -1,0 +1,113 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { Batcher } from '../../../src/persistence/batcher.js';
+
+/** A flush that records its batches and ends only when told to. */
+function heldFlush() {
+  const batches: number[][] = [];
+  const releases: (() => void)[] = [];
+  return {
+    batches,
+    releaseNext: () => releases.shift()?.(),
+    flush: async (items: number[]): Promise<number[]> => {
+      batches.push(items);
+      await new Promise<void>((resolve) => releases.push(resolve));
+      return items.map((item) => item * 10);
+    },
+  };
+}
+
+const settled = () => new Promise((resolve) => setTimeout(resolve, 5));
+
+describe('Batcher', () => {
+  it('joins what comes at the same time', async () => {
+    const batches: number[][] = [];
+    const batcher = new Batcher<number, number>({
+      flush: (items) => Promise.resolve((batches.push(items), items)),
+      maxItems: 10,
+      lingerMs: 1,
+      maxInFlight: 1,
+    });
+    await Promise.all([1, 2, 3].map((item) => batcher.add(item)));
+    expect(batches).toEqual([[1, 2, 3]]);
+  });
+
+  it('does not wait for company once a batch is full', async () => {
+    const { batches, flush, releaseNext } = heldFlush();
+    const batcher = new Batcher<number, number>({ flush, maxItems: 2, lingerMs: 60_000, maxInFlight: 2 });
+    const results = Promise.all([1, 2].map((item) => batcher.add(item)));
+    expect(batches).toEqual([[1, 2]]);
+    releaseNext();
+    expect(await results).toEqual([10, 20]);
+  });
+
+  it('gathers a larger batch while all flushes are busy', async () => {
+    const { batches, flush, releaseNext } = heldFlush();
+    const batcher = new Batcher<number, number>({ flush, maxItems: 10, lingerMs: 0, maxInFlight: 1 });
+    const first = batcher.add(1);
+    await settled();
+    const rest = [2, 3, 4].map((item) => batcher.add(item));
+    await settled();
+    expect(batches).toEqual([[1]]);
+    releaseNext();
+    await first;
+    await settled();
+    expect(batches).toEqual([[1], [2, 3, 4]]);
+    releaseNext();
+    expect(await Promise.all(rest)).toEqual([20, 30, 40]);
+  });
+
+  it('fails all of a batch whose flush throws, and goes on', async () => {
+    let fail = true;
+    const batcher = new Batcher<number, number>({
+      flush: (items) => (fail ? Promise.reject(new Error('no database')) : Promise.resolve(items)),
+      maxItems: 10,
+      lingerMs: 0,
+      maxInFlight: 1,
+    });
+    const failed = await Promise.allSettled([batcher.add(1), batcher.add(2)]);
+    expect(failed.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
+    fail = false;
+    expect(await batcher.add(3)).toBe(3);
+  });
+
+  it('fails one item alone when its result is an Error', async () => {
+    const batcher = new Batcher<number, number>({
+      flush: (items) => Promise.resolve(items.map((item) => (item === 2 ? new Error('bad item') : item))),
+      maxItems: 10,
+      lingerMs: 0,
+      maxInFlight: 1,
+    });
+    const results = await Promise.allSettled([1, 2, 3].map((item) => batcher.add(item)));
+    expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
+  });
+
+  it('answers each caller with its own result, in batches within the limits', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.nat(), { maxLength: 60 }),
+        fc.integer({ min: 1, max: 7 }),
+        fc.integer({ min: 1, max: 3 }),
+        async (items, maxItems, maxInFlight) => {
+          let inFlight = 0;
+          const batcher = new Batcher<number, number>({
+            flush: async (batch) => {
+              expect(batch.length).toBeLessThanOrEqual(maxItems);
+              expect(++inFlight).toBeLessThanOrEqual(maxInFlight);
+              await new Promise(setImmediate);
+              inFlight--;
+              return batch.map((item) => item + 1);
+            },
+            maxItems,
+            lingerMs: 0,
+            maxInFlight,
+          });
+          expect(await Promise.all(items.map((item) => batcher.add(item)))).toEqual(
+            items.map((item) => item + 1),
+          );
+        },
+      ),
+      { numRuns: 50 },
+    );
+  });
+});
