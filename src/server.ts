@@ -14,6 +14,8 @@ import { NestLogger } from './observability/logger.js';
 const ENVELOPE_BYTES = 64 * 1024;
 /** A client that takes longer to send its request is cut off. */
 const REQUEST_TIMEOUT_MS = 30_000;
+/** How often a server that closes looks for connections that have nothing more to answer. */
+const CLOSING_POLL_MS = 50;
 
 /** A Nest application on Fastify with everything that has to be set outside of modules; not yet listening. */
 export async function createServer(
@@ -36,6 +38,7 @@ export async function createServer(
   });
   const server = adapter.getInstance<FastifyInstance>();
   answerWithRequestId(server);
+  endConnectionsOnClose(server);
   server.addHook('onRoute', (route) => {
     if (route.url.endsWith('/events/batch')) route.bodyLimit = config.maxBatchBytes;
   });
@@ -49,4 +52,16 @@ export async function createServer(
   app.setGlobalPrefix('api/v1', { exclude: ['health', 'ready', 'metrics'] });
   serveApiDocs(app);
   return app;
+}
+
+/**
+ * Node ends the connections that are idle when a server begins to close. One that is busy just then falls idle later,
+ * and would hold up the end of the process for as long as its client keeps it.
+ */
+function endConnectionsOnClose(server: FastifyInstance): void {
+  server.addHook('preClose', (done) => {
+    const polling = setInterval(() => server.server.closeIdleConnections(), CLOSING_POLL_MS);
+    server.server.once('close', () => clearInterval(polling));
+    done();
+  });
 }

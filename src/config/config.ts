@@ -35,9 +35,9 @@ const VARIABLES = {
   ),
 
   RETRY_POLICY: variable('standard', (value) => (resolveRetryPolicy(value), value)),
-  MAX_ATTEMPTS: optionalNumber(1, 100),
-  RETRY_BASE_DELAY: optionalNumber(0, 86_400),
-  RETRY_MAX_DELAY: optionalNumber(0, 30 * 86_400),
+  MAX_ATTEMPTS: optional(wholeNumber(1, 1, 100)),
+  RETRY_BASE_DELAY: optional(decimal(0, 0, 86_400)),
+  RETRY_MAX_DELAY: optional(decimal(0, 0, 30 * 86_400)),
   RETRY_AFTER_CAP_SECONDS: wholeNumber(3600, 0, 86_400),
   DELIVERY_TIMEOUT_MS: wholeNumber(10_000, 100, 30_000),
   CONNECT_TIMEOUT_MS: wholeNumber(5_000, 50, 30_000),
@@ -220,8 +220,8 @@ function wholeNumber(fallback: number, min: number, max: number): Variable<numbe
   });
 }
 
-function optionalNumber(min: number, max: number): Variable<number | null> {
-  return variable<number | null>(null, (value) => decimal(min, min, max).read(value));
+function optional<T>({ read }: Variable<T>): Variable<T | null> {
+  return variable<T | null>(null, read);
 }
 
 function url(protocols: string[]): Variable<string | null> {

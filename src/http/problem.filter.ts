@@ -95,7 +95,7 @@ export function toProblem(error: unknown): Problem {
   if (isDatabaseOutage(error)) {
     return new Problem(
       'unavailable',
-      'The database cannot be reached. Nothing was stored; try again shortly.',
+      'The database cannot be reached, or did not answer in time. Try again shortly; with an idempotency key, no event is stored twice.',
       {
         retryAfterSeconds: 1,
       },

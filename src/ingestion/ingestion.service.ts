@@ -4,6 +4,7 @@ import { Config } from '../config/config.js';
 import { eventStatus, EventStatus } from '../domain/delivery-status.js';
 import { notFound, Problem } from '../domain/errors.js';
 import { uuidV7 } from '../domain/uuid-v7.js';
+import { toProblem } from '../http/problem.filter.js';
 import { Metrics } from '../observability/metrics.js';
 import { EventRepository, NewEvent } from '../persistence/repositories/event.repository.js';
 import { Subscription, SubscriptionCache } from '../persistence/subscription-cache.js';
@@ -78,12 +79,19 @@ export class IngestionService {
     );
   }
 
-  /** An answer for each event, in order: what was accepted, or the problem with it. */
+  /**
+   * An answer for each event, in order: what was accepted, or the problem with it. A batch takes several commits, so
+   * that Postgres may fail for some of its events; only if it does for all is the batch refused as a whole.
+   */
   async ingestBatch(sender: Sender, body: JsonBody): Promise<(Accepted | Problem)[]> {
     const events = this.counted(() => readBatch(body, this.config.maxPayloadBytes));
-    return this.intake.withRoom(events.length, body.raw.length, () =>
-      Promise.all(events.map((event) => this.acceptOfBatch(sender, event))),
+    const outcomes = await this.intake.withRoom(events.length, body.raw.length, () =>
+      Promise.allSettled(events.map((event) => this.acceptOfBatch(sender, event))),
     );
+    const failed = outcomes.find(({ status }) => status === 'rejected');
+    const isStored = outcomes.some((o) => o.status === 'fulfilled' && !(o.value instanceof Problem));
+    if (failed && !isStored) throw failed.reason;
+    return outcomes.map((o) => (o.status === 'fulfilled' ? o.value : toProblem(o.reason)));
   }
 
   private async acceptOfBatch(sender: Sender, event: IncomingEvent | Problem): Promise<Accepted | Problem> {

@@ -111,10 +111,13 @@ export function isDataError(error: unknown): boolean {
   return /^2[23]/.test(sqlState(error));
 }
 
+/** SQLSTATE: no connection, rolled back for others' sake, no resources, no lock in time, ended by the server. */
+const TEMPORARY = /^(08|40|53|55P03|57)/;
+
 /** Whether the statement failed for want of a healthy server, so that it may work later. */
 export function isConnectionError(error: unknown): boolean {
   const code = sqlState(error);
-  return code === '' || !/^[0-9A-Z]{5}$/.test(code) || /^(08|53|57P)/.test(code);
+  return code === '' || !/^[0-9A-Z]{5}$/.test(code) || TEMPORARY.test(code);
 }
 
 function sqlState(error: unknown): string {

@@ -37,14 +37,11 @@ interface ComposeService {
 
 /** As `docker compose` does it, for the forms that the file uses: `${NAME:-default}` and `${NAME:?message}`. */
 function interpolate(text: string, env: Record<string, string>): string {
-  return text.replace(
-    /\$\{(\w+)(?::([-?])([^}]*))?\}/g,
-    (_, name: string, form?: string, word = ''): string => {
-      if (env[name]) return env[name];
-      if (form === '?') throw new Error(`required variable ${name} is missing a value: ${word}`);
-      return word;
-    },
-  );
+  return text.replace(/\$\{(\w+)(?::([-?])([^}]*))?\}/g, (_, name: string, form?: string, word?: string) => {
+    if (env[name]) return env[name];
+    if (form === '?') throw new Error(`required variable ${name} is missing a value: ${word ?? ''}`);
+    return word ?? '';
+  });
 }
 
 function compose(env: Record<string, string>): Record<string, ComposeService> {

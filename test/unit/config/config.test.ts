@@ -126,6 +126,7 @@ describe('values', () => {
     ['RETRY_POLICY', 'never'],
     ['MAX_ATTEMPTS', '0'],
     ['MAX_ATTEMPTS', '101'],
+    ['MAX_ATTEMPTS', '2.5'],
     ['RETRY_BASE_DELAY', '-1'],
     ['RETRY_MAX_DELAY', 'long'],
     ['RETRY_AFTER_CAP_SECONDS', '86401'],
