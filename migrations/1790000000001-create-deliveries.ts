@@ -86,8 +86,6 @@ export class CreateDeliveries1790000000001 implements MigrationInterface {
         fingerprint bytea not null,
         constraint idempotency_key_pkey primary key (tenant_id, key)
       );
-      -- The purge of old keys: they are written in the order of their event ids.
-      create index idempotency_key_by_event on idempotency_key using brin (event_id);
     `);
   }
 

@@ -88,7 +88,7 @@ export class IngestionService {
     const outcomes = await this.intake.withRoom(events.length, body.raw.length, () =>
       Promise.allSettled(events.map((event) => this.acceptOfBatch(sender, event))),
     );
-    const failed = outcomes.find(({ status }) => status === 'rejected');
+    const failed = outcomes.find((o) => o.status === 'rejected');
     const isStored = outcomes.some((o) => o.status === 'fulfilled' && !(o.value instanceof Problem));
     if (failed && !isStored) throw failed.reason;
     return outcomes.map((o) => (o.status === 'fulfilled' ? o.value : toProblem(o.reason)));

@@ -71,13 +71,14 @@ const TAKE_DUE = `
  * Claims for several lanes at once, each up to its quota, earliest due first. Uses delivery_due.
  *
  * Locked and leased rows are skipped, so any number of workers may claim in one lane. The claim changes no indexed
- * column, which keeps it a heap-only update.
+ * column, which keeps it a heap-only update. The arrays stand in subqueries so that the planner cannot see their
+ * length: else it would plan each call anew for it (1.1 ms instead of 0.26 ms a claim).
  */
 const CLAIM_DUE = {
   name: 'claim-due',
   text: `
     with due as (
-      select d.* from unnest($2::uuid[], $3::int[]) as lane(subscription_id, quota)
+      select d.* from unnest((select $2::uuid[]), (select $3::int[])) as lane(subscription_id, quota)
       cross join lateral (
         select id, event_id, leased_until is not null as interrupted from delivery
         where subscription_id = lane.subscription_id and next_attempt_at <= now()
