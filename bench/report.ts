@@ -117,7 +117,8 @@ ${references(report)}
   at the sink.
 - **CPU a delivery**: user and system time from /proc until every result is recorded, children included, divided by the
   deliveries. Beside it the same of a raw POST, generator and sink: on a machine that other programs use too, the
-  quotient of the two is steadier than that of the rates. \`LOG_LEVEL\` is the default, so the worker writes a line an attempt (to a file).
+  quotient of the two is steadier than that of the rates. \`LOG_LEVEL\` is the default, so the worker writes a line an
+  attempt, to a file.
 - **Postgres round trips, Redis commands**: what the roles sent, counted in their drivers.
 - **events an insert, deliveries a claim, results a write**: how many rows one statement carried on average.
 

@@ -42,6 +42,10 @@ export class Closers {
     this.closers.push(closer);
   }
 
+  get isClosing(): boolean {
+    return this.closing !== undefined;
+  }
+
   close(): Promise<void> {
     this.closing ??= this.closeAll();
     return this.closing;

@@ -29,8 +29,7 @@ const FEATURES: Record<Role, Type[]> = {
 
 @Module({})
 export class AppModule {
-  /** @param extensions modules of other teams, beside those of the role */
-  static forRole(config: Config, logger: Logger, extensions: Type[] = []): DynamicModule {
+  static forRole(config: Config, logger: Logger): DynamicModule {
     const features = FEATURES[config.role];
     return {
       module: AppModule,
@@ -44,7 +43,6 @@ export class AppModule {
         ScheduleModule.forRoot(),
         HttpModule,
         ...features,
-        ...extensions,
       ],
     };
   }

@@ -29,5 +29,5 @@ export function dataSourceOptions(url: string, poolSize: number): DataSourceOpti
   };
 }
 
-/** For the TypeORM command line: `npx typeorm migration:show -d dist/src/persistence/data-source.js` and the like. */
+/** A connection of its own, for migrations. */
 export const createDataSource = (url: string): DataSource => new DataSource(dataSourceOptions(url, 2));

@@ -61,7 +61,10 @@ async function run(program: string, ...args: string[]): Promise<{ failed: boolea
   const options = { cwd: tree, timeout: STEP_TIMEOUT_MS, maxBuffer: 2 ** 26 };
   return promisify(execFile)(process.execPath, [join(ROOT, 'node_modules', program), ...args], options).then(
     ({ stdout }) => ({ failed: false, output: stdout }),
-    ({ stdout, stderr, message }) => ({ failed: true, output: `${stdout}${stderr}${message}` }),
+    (error: unknown) => {
+      const { stdout, stderr, message } = error as Error & { stdout: string; stderr: string };
+      return { failed: true, output: `${stdout}${stderr}${message}` };
+    },
   );
 }
 

@@ -1,3 +1,4 @@
+import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Simulator, startSimulator } from '../../src/simulator/simulator.js';
 import { Answer, Client, client, Posthorn, startPosthorn, TestTenant } from '../support/posthorn.js';
@@ -195,7 +196,7 @@ describe('the same key', () => {
   });
 });
 
-it('overlapping batches in any order never wait for each other in a circle', async () => {
+it('overlapping batches in any order agree which event each key is', async () => {
   const KEYS = 150;
   const BATCHES = 40;
   const keys = Array.from({ length: KEYS }, (_, index) => `key-${index}`);
@@ -222,4 +223,42 @@ it('overlapping batches in any order never wait for each other in a circle', asy
   expect(accepted).toBe(KEYS);
   for (const [key, ids] of idOfKey) expect(ids.size, key).toBe(1);
   await simulator.waitFor(KEYS);
+});
+
+it('batches with the same keys in opposite orders do not wait for each other in a circle', async () => {
+  const keys = Array.from({ length: 200 }, (_, index) => `key-${index}`);
+  const send = (at: Client, order: string[]): Promise<Answer> =>
+    at.request('POST', '/events/batch', {
+      events: order.map((key) => ({ ...EVENT, idempotency_key: key })),
+    });
+  // A key in the middle that somebody is about to take: both get there, and hold what they took on their way.
+  const postgres = new pg.Client({ connectionString: posthorns[0].databaseUrl });
+  await postgres.connect();
+  await postgres.query('begin');
+  await postgres.query(
+    `insert into idempotency_key (tenant_id, key, event_id, fingerprint) values ($1, $2, $1, '')`,
+    [tenant.id, keys[100]],
+  );
+  const answers = Promise.all([send(clients[0]!, keys), send(clients[1]!, keys.toReversed())]);
+  await waitFor(
+    async () => {
+      const { rows } = await postgres.query(
+        `select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
+      );
+      return rows.length === 2;
+    },
+    { what: 'both batches to wait' },
+  );
+  await postgres.query('rollback');
+  await postgres.end();
+
+  const [forwards, backwards] = await answers;
+  expect([forwards.text, backwards.text]).toEqual([
+    expect.stringContaining('"results"'),
+    expect.stringContaining('"results"'),
+  ]);
+  const results = [...forwards.body.results, ...backwards.body.results] as { id: string; status: string }[];
+  expect(results.filter(({ status }) => status === 'accepted')).toHaveLength(keys.length);
+  expect(results.filter(({ status }) => status === 'duplicate')).toHaveLength(keys.length);
+  expect(new Set(results.map(({ id }) => id)).size).toBe(keys.length);
 });

@@ -75,8 +75,7 @@ describe('one process on Bull', () => {
     await simulator.waitFor(allAccepted, 30_000);
     arrivedOnce(load);
     await waitFor(
-      async () =>
-        (await posthorn.anonymous.request('GET', '/health')).body.details.redis.status === 'up',
+      async () => (await posthorn.anonymous.request('GET', '/health')).body.details.redis.status === 'up',
       { what: 'health to say that Redis is back' },
     );
   });

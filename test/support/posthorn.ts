@@ -1,5 +1,4 @@
 import 'reflect-metadata';
-import type { Type } from '@nestjs/common';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { request } from 'undici';
 import { AppModule } from '../../src/app.module.js';
@@ -46,7 +45,6 @@ export interface PosthornOptions {
   env?: Record<string, string>;
   /** An existing database instead of a fresh one, which is then not dropped. */
   databaseUrl?: string;
-  extensions?: Type[];
 }
 
 /** Posthorn in this process, on a port and a database of its own; in-process lanes unless REDIS_URL is given. */
@@ -67,7 +65,7 @@ export async function startPosthorn(options: PosthornOptions = {}): Promise<Post
     DATABASE_URL: database.url,
   });
   const logger = createLogger(config.logLevel, config.role);
-  const app = await createServer(AppModule.forRole(config, logger, options.extensions), config, logger);
+  const app = await createServer(AppModule.forRole(config, logger), config, logger);
   await app.listen(config.port, config.host);
   const url = await app.getUrl();
   const admin = client(url, ADMIN_KEY);

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { VARIABLE_NAMES } from '../../src/config/config.js';
@@ -7,14 +7,7 @@ import { PROBLEMS } from '../../src/domain/errors.js';
 import { maxAttempts, NAMED_POLICIES } from '../../src/domain/retry-policy.js';
 import { DEPTH_PROVIDERS } from '../../src/observability/depth-gauges.js';
 import { METRIC_PROVIDERS } from '../../src/observability/metrics.js';
-import { codeBlocks, codeRows, readDocument, ROOT } from '../support/markdown.js';
-
-const DOCUMENTS = [
-  'README.md',
-  ...readdirSync(join(ROOT, 'docs'), { recursive: true, encoding: 'utf8' })
-    .filter((name) => name.endsWith('.md'))
-    .map((name) => join('docs', name)),
-];
+import { codeBlocks, codeRows, DOCUMENTS, readDocument, ROOT } from '../support/markdown.js';
 
 /** Read by the tests, Node or npm, and not by Posthorn's configuration. */
 const OTHER_VARIABLES = ['TEST_REDIS_URL', 'TEST_DATABASE_URL', 'UV_THREADPOOL_SIZE', 'WEBHOOK_SECRET'];
@@ -29,32 +22,41 @@ describe.each(DOCUMENTS)('%s', (document) => {
 
   it('names files that exist', () => {
     const inExample = new Set(codeBlocks(text).map(({ caption }) => /`(.+)`/.exec(caption)?.[1]));
-    const files = [...text.matchAll(/`((?:src|test|migrations|bench|docs)\/[\w./-]+)`/g)].map(([, file]) => file!);
+    const files = [...text.matchAll(/`((?:src|test|migrations|bench|docs)\/[\w./-]+)`/g)].map(
+      ([, file]) => file!,
+    );
     expect(files.filter((file) => !existsSync(join(ROOT, file)) && !inExample.has(file))).toEqual([]);
   });
 
   it('names variables that exist', () => {
     const names = [...text.matchAll(/`([A-Z][A-Z\d]*(?:_[A-Z\d]+)+)[=`]/g)].map(([, name]) => name!);
-    const known: string[] = [...VARIABLE_NAMES, ...OTHER_VARIABLES, ...Object.keys(readConstants())];
+    const known: string[] = [...VARIABLE_NAMES, ...OTHER_VARIABLES];
     expect(names.filter((name) => !known.includes(name))).toEqual([]);
   });
 });
-
-/** Statements and constants of the code that documents name like variables. */
-function readConstants(): Record<string, true> {
-  return { INSERT_EVENTS: true, CLAIM_DUE: true, RECORD_RESULTS: true, TAKE_DUE: true };
-}
 
 describe('docs/api.md', () => {
   const rowsOf = (heading: string) => codeRows(readDocument('docs/api.md', heading));
 
   it('lists every problem', () => {
-    const problems = Object.entries(PROBLEMS).map(([code, { status, title }]) => [code, String(status), title]);
-    expect(rowsOf('Errors').map((row) => row.slice(0, 3)).toSorted()).toEqual(problems.toSorted());
+    const problems = Object.entries(PROBLEMS).map(([code, { status, title }]) => [
+      code,
+      String(status),
+      title,
+    ]);
+    expect(
+      rowsOf('Errors')
+        .map((row) => row.slice(0, 3))
+        .toSorted(),
+    ).toEqual(problems.toSorted());
   });
 
   it('lists every reason of a dead letter', () => {
-    expect(rowsOf('Seeing what became of it').map(([reason]) => reason).toSorted()).toEqual(DEAD_REASONS.toSorted());
+    expect(
+      rowsOf('Seeing what became of it')
+        .map(([reason]) => reason)
+        .toSorted(),
+    ).toEqual(DEAD_REASONS.toSorted());
   });
 
   it('lists every named retry policy', () => {
@@ -78,6 +80,24 @@ describe('docs/operations.md', () => {
     const tokens = [...METRIC_PROVIDERS, ...DEPTH_PROVIDERS].flatMap((provider) =>
       'provide' in provider ? [String(provider.provide)] : [],
     );
-    expect(documented.toSorted()).toEqual(tokens.map((token) => token.replace(/^PROM_METRIC_/i, '').toLowerCase()).toSorted());
+    expect(documented.toSorted()).toEqual(
+      tokens.map((token) => token.replace(/^PROM_METRIC_/i, '').toLowerCase()).toSorted(),
+    );
+  });
+});
+
+describe('docs/decisions/0012-dependencies.md', () => {
+  it('gives every package its reason', () => {
+    const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
+    const [runtime = '', development = ''] = readDocument(
+      'docs/decisions/0012-dependencies.md',
+      'Decision',
+    ).split('| package, for development');
+    const packages = (table: string) =>
+      [...table.matchAll(/^\| (`.+?) *\|/gm)].flatMap(([, cell]) =>
+        [...cell!.matchAll(/`(.+?)`/g)].map(([, name]) => name!),
+      );
+    expect(packages(runtime).toSorted()).toEqual(Object.keys(manifest.dependencies).toSorted());
+    expect(packages(development).toSorted()).toEqual(Object.keys(manifest.devDependencies).toSorted());
   });
 });
