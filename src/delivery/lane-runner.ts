@@ -104,13 +104,8 @@ export class LaneRunner {
   private async claimAndSend(lane: Lane): Promise<void> {
     const subscription = await this.subscriptions.findLane(lane.id);
     if (subscription && !subscription.isActive) return;
-    await this.room();
-    if (this.stopping.signal.aborted) return;
-
-    const quota = Math.min(lane.room, this.config.workerCount - this.inFlight);
-    lane.hasMore = quota <= 0;
-    if (lane.hasMore) return;
-    this.take(lane, quota);
+    const quota = await this.takeRoom(lane);
+    if (quota === 0) return;
     let claimed = 0;
     try {
       const deliveries = await this.claimFor(lane, quota, subscription);
@@ -182,9 +177,23 @@ export class LaneRunner {
     if (retryInMs !== null) void this.scheduler.wake([lane.id], retryInMs);
   }
 
-  private take(lane: Lane, count: number): void {
-    lane.inFlight += count;
-    this.inFlight += count;
+  /**
+   * Waits while the worker is full, then reserves as much as the lane may have in flight.
+   * @returns 0 when the lane itself is full (it is looked at again when one of its deliveries ends) or all stops
+   */
+  private async takeRoom(lane: Lane): Promise<number> {
+    while (this.inFlight >= this.config.workerCount && !this.stopping.signal.aborted) {
+      await new Promise<void>((enter) => this.queueForRoom.push(enter));
+    }
+    // Nothing may be awaited from here to the reservation: the room would be given away twice.
+    const quota = this.stopping.signal.aborted
+      ? 0
+      : Math.max(Math.min(lane.room, this.config.workerCount - this.inFlight), 0);
+    lane.hasMore = quota === 0;
+    if (quota === 0) this.queueForRoom.shift()?.();
+    lane.inFlight += quota;
+    this.inFlight += quota;
+    return quota;
   }
 
   private giveBack(lane: Lane, count: number): void {
@@ -192,12 +201,6 @@ export class LaneRunner {
     this.inFlight -= count;
     for (let free = count; free > 0; free--) this.queueForRoom.shift()?.();
     if (this.inFlight === 0) for (const resolve of this.idle.splice(0)) resolve();
-  }
-
-  private async room(): Promise<void> {
-    while (this.inFlight >= this.config.workerCount && !this.stopping.signal.aborted) {
-      await new Promise<void>((enter) => this.queueForRoom.push(enter));
-    }
   }
 
   private forgetIdleLanes(): void {

@@ -294,3 +294,21 @@ it('a rotated secret: both sign until the old one expires', async () => {
     expect(simulator.receivedOn('/ok/rotating').at(-1)).toMatchObject({ status: 200, signatureValid: true });
   }
 });
+
+it('a worker with less room than lanes serves all of them without help from the sweep', async () => {
+  const posthorn = await start({ WORKER_COUNT: '24', SWEEP_INTERVAL_SECONDS: '300' });
+  const tenant = await posthorn.tenant();
+  const paths = Array.from({ length: 120 }, (_, index) => `/delay/5/crowd-${index}`);
+  for (const [index, path] of paths.entries())
+    await subscribe(tenant, path, { event_types: [`crowd.${index}`] });
+  const events = paths.flatMap((_, index) =>
+    [1, 2].map((payload) => ({ event_type: `crowd.${index}`, payload })),
+  );
+  for (let round = 0; round < 3; round++) {
+    expect((await tenant.request('POST', '/events/batch', { events })).status).toBe(202);
+  }
+  await waitFor(() => paths.every((path) => arrivals(path) === 6), {
+    what: 'all of the crowd',
+    timeoutMs: 20_000,
+  });
+}, 40_000);
