@@ -46,7 +46,6 @@ export class LaneRunner {
       flush: (requests) => this.claim(requests),
       maxItems: MAX_LANES_A_CLAIM,
       lingerMs: 0,
-      maxInFlight: 2,
     });
   }
 

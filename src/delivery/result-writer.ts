@@ -4,10 +4,10 @@ import type { Logger } from 'pino';
 import { Config } from '../config/config.js';
 import { LOGGER } from '../observability/logger.js';
 import { Batcher } from '../persistence/batcher.js';
-import { isConnectionError, isDataError } from '../persistence/database.js';
+import { isTemporary, isDataError } from '../persistence/database.js';
 import { AttemptResult, LaneRepository } from '../persistence/repositories/lane.repository.js';
 
-const MAX_RESULTS_A_COMMIT = 200;
+const MAX_RESULTS_A_COMMIT = 500;
 const LINGER_MS = 2;
 const RETRY_MS = 200;
 
@@ -25,7 +25,6 @@ export class ResultWriter {
       flush: (results) => this.write(results),
       maxItems: MAX_RESULTS_A_COMMIT,
       lingerMs: LINGER_MS,
-      maxInFlight: 2,
     });
   }
 
@@ -45,7 +44,7 @@ export class ResultWriter {
         return results.map(({ deliveryId }) => changed.has(deliveryId));
       } catch (error) {
         if (isDataError(error)) return this.writeOneByOne(results, error);
-        if (!isConnectionError(error) || Date.now() > giveUpAt) throw error;
+        if (!isTemporary(error) || Date.now() > giveUpAt) throw error;
         await sleep(RETRY_MS);
       }
     }

@@ -3,7 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
 import { FieldError, Problem, ProblemCode, PROBLEMS } from '../domain/errors.js';
 import { LOGGER } from '../observability/logger.js';
-import { isConnectionError } from '../persistence/database.js';
+import { isTemporary } from '../persistence/database.js';
 
 /** An RFC 9457 problem, as it is sent. */
 export interface ProblemBody {
@@ -108,7 +108,7 @@ export function toProblem(error: unknown): Problem {
 function isDatabaseOutage(error: unknown): boolean {
   const { code, message } = (error ?? {}) as { code?: unknown; message?: string };
   if (typeof code === 'string')
-    return isConnectionError(error) && !code.startsWith('ERR_') && !code.startsWith('FST_');
+    return isTemporary(error) && !code.startsWith('ERR_') && !code.startsWith('FST_');
   return /connection terminated|timeout exceeded when trying to connect|client has encountered a connection error/i.test(
     message ?? '',
   );

@@ -7,7 +7,7 @@ import { isDataError } from '../persistence/database.js';
 import { EventRepository, NewEvent } from '../persistence/repositories/event.repository.js';
 import { LaneScheduler } from '../queue/lane-scheduler.js';
 
-const MAX_EVENTS_A_COMMIT = 200;
+const MAX_EVENTS_A_COMMIT = 500;
 const LINGER_MS = 1;
 /** Bytes of payload that may wait for their commit, whatever the number of events. */
 const MAX_WAITING_BYTES = 64 * 1_048_576;
@@ -35,7 +35,6 @@ export class EventIntake {
       flush: (batch) => this.commit(batch),
       maxItems: MAX_EVENTS_A_COMMIT,
       lingerMs: LINGER_MS,
-      maxInFlight: 2,
     });
   }
 

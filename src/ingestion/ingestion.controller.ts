@@ -6,7 +6,7 @@ import {
   HttpStatus,
   Param,
   Post,
-  UseInterceptors,
+  Res,
 } from '@nestjs/common';
 import {
   ApiAcceptedResponse,
@@ -17,12 +17,11 @@ import {
   ApiParam,
   ApiTags,
 } from '@nestjs/swagger';
-import type { FastifyRequest } from 'fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { ApiProblems } from '../http/api-docs.js';
 import { TenantId } from '../http/auth.guard.js';
 import { RequestJson } from '../http/json-body.js';
 import { UuidParam } from '../http/uuid-param.pipe.js';
-import { DuplicateIsOk } from './duplicate-is-ok.interceptor.js';
 import type { JsonBody } from './incoming-event.js';
 import {
   BatchRequest,
@@ -31,7 +30,7 @@ import {
   EventAcceptedResponse,
   EventRequest,
 } from './ingestion.dto.js';
-import { IngestionService } from './ingestion.service.js';
+import { Accepted, IngestionService } from './ingestion.service.js';
 
 /** What the request itself says of its origin. */
 const Origin = createParamDecorator((_: unknown, context: ExecutionContext) => {
@@ -57,7 +56,6 @@ export class IngestionController {
 
   @Post('events')
   @HttpCode(HttpStatus.ACCEPTED)
-  @UseInterceptors(DuplicateIsOk)
   @ApiOperation({
     summary: 'Hand in an event',
     description:
@@ -73,8 +71,9 @@ export class IngestionController {
     @TenantId() tenantId: string,
     @Origin() origin: Origin,
     @RequestJson() body: JsonBody,
+    @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<EventAcceptedResponse> {
-    return EventAcceptedResponse.from(await this.ingestion.ingest({ tenantId, ...origin }, body));
+    return answer(await this.ingestion.ingest({ tenantId, ...origin }, body), reply);
   }
 
   @Post('events/batch')
@@ -95,7 +94,6 @@ export class IngestionController {
 
   @Post('webhooks/ingest/:subscription_id')
   @HttpCode(HttpStatus.ACCEPTED)
-  @UseInterceptors(DuplicateIsOk)
   @ApiOperation({
     summary: 'Hand in an event for one subscription',
     description:
@@ -112,10 +110,9 @@ export class IngestionController {
     @Origin() origin: Origin,
     @Param('subscription_id', UuidParam) subscriptionId: string,
     @RequestJson() body: JsonBody,
+    @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<EventAcceptedResponse> {
-    return EventAcceptedResponse.from(
-      await this.ingestion.ingestFor({ tenantId, ...origin }, subscriptionId, body),
-    );
+    return answer(await this.ingestion.ingestFor({ tenantId, ...origin }, subscriptionId, body), reply);
   }
 
   @Post('subscriptions/:id/test')
@@ -135,4 +132,10 @@ export class IngestionController {
   ): Promise<EventAcceptedResponse> {
     return EventAcceptedResponse.from(await this.ingestion.sendTest({ tenantId, requestId }, id));
   }
+}
+
+/** 202 for a new event, 200 for one that was known. */
+function answer(accepted: Accepted, reply: FastifyReply): EventAcceptedResponse {
+  if (accepted.duplicate) void reply.status(HttpStatus.OK);
+  return EventAcceptedResponse.from(accepted);
 }

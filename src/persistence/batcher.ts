@@ -4,8 +4,6 @@ export interface BatcherOptions<Item, Result> {
   maxItems: number;
   /** How long the first item of a batch may wait for company. */
   lingerMs: number;
-  /** Batches being flushed at the same time. */
-  maxInFlight: number;
 }
 
 interface Waiting<Item, Result> {
@@ -15,12 +13,12 @@ interface Waiting<Item, Result> {
 }
 
 /**
- * Gathers what concurrent callers ask for into few statements (group commit). While all flushes are busy, items
- * pile up to a larger next batch, so the batch size follows the load.
+ * Gathers what concurrent callers ask for into few statements (group commit). One batch is flushed at a time; while it
+ * is, items pile up to a larger next one, so the batch size follows the load.
  */
 export class Batcher<Item, Result> {
   private waiting: Waiting<Item, Result>[] = [];
-  private inFlight = 0;
+  private isFlushing = false;
   private timer: NodeJS.Timeout | undefined;
 
   constructor(private readonly options: BatcherOptions<Item, Result>) {}
@@ -33,26 +31,19 @@ export class Batcher<Item, Result> {
   }
 
   private schedule(): void {
-    if (this.inFlight >= this.options.maxInFlight || this.waiting.length === 0) return;
-    if (this.waiting.length >= this.options.maxItems) {
-      this.flush();
-    } else {
-      this.timer ??= setTimeout(() => this.flush(), this.options.lingerMs);
-    }
+    if (this.isFlushing || this.waiting.length === 0) return;
+    if (this.waiting.length >= this.options.maxItems) this.flush();
+    else this.timer ??= setTimeout(() => this.flush(), this.options.lingerMs);
   }
 
   private flush(): void {
     clearTimeout(this.timer);
     this.timer = undefined;
-    if (this.inFlight >= this.options.maxInFlight) return;
-    const batch = this.waiting.splice(0, this.options.maxItems);
-    if (batch.length === 0) return;
-    this.inFlight++;
-    void this.settle(batch).finally(() => {
-      this.inFlight--;
+    this.isFlushing = true;
+    void this.settle(this.waiting.splice(0, this.options.maxItems)).finally(() => {
+      this.isFlushing = false;
       this.schedule();
     });
-    this.schedule();
   }
 
   private async settle(batch: Waiting<Item, Result>[]): Promise<void> {

@@ -7,6 +7,11 @@ import { DataSource } from 'typeorm';
 export interface Statement {
   name: string;
   text: string;
+  /**
+   * Values come in Postgres' binary format, which spares a bytea the way through hexadecimal text. The driver can
+   * read numbers, booleans, times, text and bytea in it: cast uuid to text.
+   */
+  binary?: boolean;
 }
 
 /** Runs statements: the pool, or one connection of it inside a transaction. */
@@ -80,7 +85,7 @@ export class Database implements Connection {
       broken = false;
       return result;
     } catch (error) {
-      broken = isConnectionError(error);
+      broken = isTemporary(error);
       throw error;
     } finally {
       client.off('error', ignoreBreak);
@@ -103,7 +108,7 @@ function send<Row extends QueryResultRow>(
 ): Promise<QueryResult<Row>> {
   return typeof statement === 'string'
     ? target.query<Row>(statement, values)
-    : target.query<Row>({ name: statement.name, text: statement.text, values });
+    : target.query<Row>({ ...statement, values });
 }
 
 /** Whether Postgres refused the data itself (SQLSTATE class 22 or 23), so that the same statement can never work. */
@@ -115,7 +120,7 @@ export function isDataError(error: unknown): boolean {
 const TEMPORARY = /^(08|40|53|55P03|57)/;
 
 /** Whether the statement failed for want of a healthy server, so that it may work later. */
-export function isConnectionError(error: unknown): boolean {
+export function isTemporary(error: unknown): boolean {
   const code = sqlState(error);
   return code === '' || !/^[0-9A-Z]{5}$/.test(code) || TEMPORARY.test(code);
 }

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DataSource } from 'typeorm';
 import { createDataSource } from './data-source.js';
-import { Database, isConnectionError } from './database.js';
+import { Database, isTemporary } from './database.js';
 import { PartitionRepository } from './repositories/partition.repository.js';
 
 /** Containers start in any order: how long Postgres may take to answer. */
@@ -39,7 +39,7 @@ async function connect(url: string, onWaiting: (reason: string) => void): Promis
     try {
       return await createDataSource(url).initialize();
     } catch (error) {
-      if (!isConnectionError(error) || Date.now() > giveUpAt) throw error;
+      if (!isTemporary(error) || Date.now() > giveUpAt) throw error;
       if (tries === 1) onWaiting((error as Error).message);
       await sleep(RETRY_MS);
     }

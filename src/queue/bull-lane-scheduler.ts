@@ -19,6 +19,14 @@ const MAX_LANES_A_JOB = 50;
  */
 const WAITING_TTL_SECONDS = 10;
 
+/** Marks each key that is not marked, for ARGV[1] seconds; one round trip however many lanes wake together. */
+const MARK_WAITING = `
+  local marked = {}
+  for index, key in ipairs(KEYS) do
+    marked[index] = redis.call('set', key, '1', 'EX', ARGV[1], 'NX') and 1 or 0
+  end
+  return marked`;
+
 /** The retry of a delivery lives in its row. A job that is done or failed leaves nothing behind. */
 const JOB_OPTIONS = { attempts: 1, removeOnComplete: true, removeOnFail: true };
 
@@ -74,18 +82,25 @@ export class BullLaneScheduler extends LaneScheduler {
   }
 
   private async wakeNow(subscriptionIds: readonly string[]): Promise<void> {
-    const marking = this.queue.client.pipeline();
-    for (const id of subscriptionIds) {
-      marking.set(this.waitingKey(id), 1, 'EX', WAITING_TTL_SECONDS, 'NX');
-    }
-    const marked = (await marking.exec()) ?? [];
-    const lanes = subscriptionIds.filter((_, index) => marked[index]?.[1] === 'OK');
+    const marked = await this.markWaiting(subscriptionIds);
+    const lanes = subscriptionIds.filter((_, index) => marked[index] === 1);
     const jobs = [];
     for (let from = 0; from < lanes.length; from += MAX_LANES_A_JOB) {
       jobs.push({ data: { lanes: lanes.slice(from, from + MAX_LANES_A_JOB) }, opts: JOB_OPTIONS });
     }
     if (jobs.length === 1 && jobs[0]) await this.queue.add(jobs[0].data, jobs[0].opts);
     else if (jobs.length > 1) await this.queue.addBulk(jobs);
+  }
+
+  /** @returns for each lane 1 if it was not waiting yet */
+  private async markWaiting(subscriptionIds: readonly string[]): Promise<number[]> {
+    const keys = subscriptionIds.map((id) => this.waitingKey(id));
+    return (await this.queue.client.eval(
+      MARK_WAITING,
+      keys.length,
+      ...keys,
+      WAITING_TTL_SECONDS,
+    )) as number[];
   }
 
   /** The job id makes wake-ups of one lane and slot one; once the slot has begun, nobody adds to it any more. */

@@ -26,7 +26,6 @@ describe('Batcher', () => {
       flush: (items) => Promise.resolve((batches.push(items), items)),
       maxItems: 10,
       lingerMs: 1,
-      maxInFlight: 1,
     });
     await Promise.all([1, 2, 3].map((item) => batcher.add(item)));
     expect(batches).toEqual([[1, 2, 3]]);
@@ -34,16 +33,16 @@ describe('Batcher', () => {
 
   it('does not wait for company once a batch is full', async () => {
     const { batches, flush, releaseNext } = heldFlush();
-    const batcher = new Batcher<number, number>({ flush, maxItems: 2, lingerMs: 60_000, maxInFlight: 2 });
+    const batcher = new Batcher<number, number>({ flush, maxItems: 2, lingerMs: 60_000 });
     const results = Promise.all([1, 2].map((item) => batcher.add(item)));
     expect(batches).toEqual([[1, 2]]);
     releaseNext();
     expect(await results).toEqual([10, 20]);
   });
 
-  it('gathers a larger batch while all flushes are busy', async () => {
+  it('gathers a larger batch while one is being flushed', async () => {
     const { batches, flush, releaseNext } = heldFlush();
-    const batcher = new Batcher<number, number>({ flush, maxItems: 10, lingerMs: 0, maxInFlight: 1 });
+    const batcher = new Batcher<number, number>({ flush, maxItems: 10, lingerMs: 0 });
     const first = batcher.add(1);
     await settled();
     const rest = [2, 3, 4].map((item) => batcher.add(item));
@@ -63,7 +62,6 @@ describe('Batcher', () => {
       flush: (items) => (fail ? Promise.reject(new Error('no database')) : Promise.resolve(items)),
       maxItems: 10,
       lingerMs: 0,
-      maxInFlight: 1,
     });
     const failed = await Promise.allSettled([batcher.add(1), batcher.add(2)]);
     expect(failed.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
@@ -76,7 +74,6 @@ describe('Batcher', () => {
       flush: (items) => Promise.resolve(items.map((item) => (item === 2 ? new Error('bad item') : item))),
       maxItems: 10,
       lingerMs: 0,
-      maxInFlight: 1,
     });
     const results = await Promise.allSettled([1, 2, 3].map((item) => batcher.add(item)));
     expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
@@ -87,20 +84,18 @@ describe('Batcher', () => {
       fc.asyncProperty(
         fc.array(fc.nat(), { maxLength: 60 }),
         fc.integer({ min: 1, max: 7 }),
-        fc.integer({ min: 1, max: 3 }),
-        async (items, maxItems, maxInFlight) => {
+        async (items, maxItems) => {
           let inFlight = 0;
           const batcher = new Batcher<number, number>({
             flush: async (batch) => {
               expect(batch.length).toBeLessThanOrEqual(maxItems);
-              expect(++inFlight).toBeLessThanOrEqual(maxInFlight);
+              expect(++inFlight).toBe(1);
               await new Promise(setImmediate);
               inFlight--;
               return batch.map((item) => item + 1);
             },
             maxItems,
             lingerMs: 0,
-            maxInFlight,
           });
           expect(await Promise.all(items.map((item) => batcher.add(item)))).toEqual(
             items.map((item) => item + 1),
