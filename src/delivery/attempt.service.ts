@@ -47,13 +47,21 @@ export class AttemptService {
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
-  /** @throws only when the result could not be recorded; the lease then sees to another attempt */
-  async run(delivery: ClaimedDelivery, subscription: Subscription | undefined): Promise<AttemptReport> {
+  /**
+   * @param answered called when the target is done with it, before the result is recorded
+   * @throws only when the result could not be recorded; the lease then sees to another attempt
+   */
+  async run(
+    delivery: ClaimedDelivery,
+    subscription: Subscription | undefined,
+    answered: () => void,
+  ): Promise<AttemptReport> {
     if (!subscription) return this.refuseOrphan(delivery);
     if (delivery.interrupted) await this.recordInterruption(delivery);
 
     const startedAt = new Date(this.clock.now());
     const result = await this.send(delivery, subscription, startedAt);
+    answered();
     const outcome = classify(result, this.clock.now(), this.config.retryAfterCapMs);
     const decision = this.decide(outcome, delivery, subscription);
     const concluded = { startedAt, result, outcome, decision };

@@ -27,7 +27,8 @@ interface ClaimRequest {
 @Injectable()
 export class LaneRunner {
   private readonly lanes = new Map<string, Lane>();
-  private inFlight = 0;
+  /** Deliveries claimed and not recorded yet. */
+  private inHand = 0;
   private stopping = new AbortController();
   /** Looks that wait for the worker to have capacity, first come first served. */
   private readonly queueForRoom: (() => void)[] = [];
@@ -61,11 +62,11 @@ export class LaneRunner {
   async stop(): Promise<void> {
     this.stopping.abort();
     for (const enter of this.queueForRoom.splice(0)) enter();
-    if (this.inFlight === 0) return;
+    if (this.inHand === 0) return;
     const drained = new Promise<void>((resolve) => this.idle.push(resolve));
     const deadline = sleep(this.config.shutdownDeadlineMs, 'deadline', { ref: false });
     if ((await Promise.race([drained, deadline])) !== 'deadline') return;
-    this.logger.warn({ in_flight: this.inFlight }, 'shutdown.deadline');
+    this.logger.warn({ in_hand: this.inHand }, 'shutdown.deadline');
     await this.attempts.abort();
     await drained;
   }
@@ -112,6 +113,7 @@ export class LaneRunner {
       lane.hasMore = claimed === quota;
       for (const delivery of deliveries) void this.send(lane, delivery, subscription);
     } finally {
+      lane.sending -= quota - claimed;
       this.giveBack(lane, quota - claimed);
     }
   }
@@ -149,19 +151,29 @@ export class LaneRunner {
     delivery: ClaimedDelivery & { send_after_ms?: number },
     subscription: Subscription | undefined,
   ): Promise<void> {
+    const answered = once(() => {
+      lane.sending--;
+      this.lookIfWanted(lane);
+    });
     try {
       const slotCame = await this.waitForSlot(delivery.send_after_ms ?? 0);
       // Read again: it may have been switched off, changed or deleted while the delivery waited.
       const current = subscription && (await this.subscriptions.find(subscription.tenantId, subscription.id));
       if (!slotCame || (current && !current.isActive)) await this.repository.release([delivery]);
-      else this.learn(lane, await this.attempts.run(delivery, current));
+      else this.learn(lane, await this.attempts.run(delivery, current, answered));
     } catch (error) {
       this.logger.error({ err: error, delivery_id: delivery.id }, 'attempt.unrecorded');
     } finally {
+      answered();
       this.giveBack(lane, 1);
-      const freesASlot = subscription?.rules.maxConcurrency != null;
-      if ((lane.wantsMore || freesASlot) && !this.stopping.signal.aborted) void this.look(lane);
+      // With a concurrency limit, it is the record that frees a place.
+      if (subscription?.rules.maxConcurrency != null) lane.hasMore = true;
+      this.lookIfWanted(lane);
     }
+  }
+
+  private lookIfWanted(lane: Lane): void {
+    if (lane.wantsMore && !this.stopping.signal.aborted) void this.look(lane);
   }
 
   /** @returns whether to send now; false when the process stops before the slot has come */
@@ -181,28 +193,38 @@ export class LaneRunner {
    * @returns 0 when the lane itself is full (it is looked at again when one of its deliveries ends) or all stops
    */
   private async takeRoom(lane: Lane): Promise<number> {
-    while (this.inFlight >= this.config.workerCount && !this.stopping.signal.aborted) {
+    while (this.inHand >= this.config.workerCount && !this.stopping.signal.aborted) {
       await new Promise<void>((enter) => this.queueForRoom.push(enter));
     }
     // Nothing may be awaited from here to the reservation: the room would be given away twice.
     const quota = this.stopping.signal.aborted
       ? 0
-      : Math.max(Math.min(lane.room, this.config.workerCount - this.inFlight), 0);
+      : Math.max(Math.min(lane.room, this.config.workerCount - this.inHand), 0);
     lane.hasMore = quota === 0;
     if (quota === 0) this.queueForRoom.shift()?.();
-    lane.inFlight += quota;
-    this.inFlight += quota;
+    lane.sending += quota;
+    lane.inHand += quota;
+    this.inHand += quota;
     return quota;
   }
 
   private giveBack(lane: Lane, count: number): void {
-    lane.inFlight -= count;
-    this.inFlight -= count;
+    lane.inHand -= count;
+    this.inHand -= count;
     for (let free = count; free > 0; free--) this.queueForRoom.shift()?.();
-    if (this.inFlight === 0) for (const resolve of this.idle.splice(0)) resolve();
+    if (this.inHand === 0) for (const resolve of this.idle.splice(0)) resolve();
   }
 
   private forgetIdleLanes(): void {
     for (const lane of this.lanes.values()) if (lane.isIdle) this.lanes.delete(lane.id);
   }
+}
+
+function once(work: () => void): () => void {
+  let done = false;
+  return () => {
+    if (done) return;
+    done = true;
+    work();
+  };
 }

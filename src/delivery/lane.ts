@@ -1,13 +1,18 @@
-/** Requests in flight to a subscription that nothing is known about yet, and to one that does not answer. */
+/** Requests open to a subscription that nothing is known about yet, and to one that does not answer. */
 const FIRST_WINDOW = 16;
 const LEAST_WINDOW = 4;
+/** Deliveries in hand, for each request that may be open: those whose answers are being written down wait for nobody. */
+const IN_HAND_A_REQUEST = 4;
 
 /**
- * One subscription's deliveries in this process. How many may be in flight follows how the target behaves: one more
+ * One subscription's deliveries in this process. How many requests may be open follows how the target behaves: one more
  * after each success, half as many after each silence. So a dead target holds few connections of the worker.
  */
 export class Lane {
-  inFlight = 0;
+  /** Claimed and not answered yet. */
+  sending = 0;
+  /** Claimed and not recorded yet. */
+  inHand = 0;
   /** The last look left something behind that was due. */
   hasMore = false;
   /** The look at it that is under way. */
@@ -23,9 +28,9 @@ export class Lane {
     this.window = Math.min(FIRST_WINDOW, concurrency);
   }
 
-  /** How many more deliveries may be in flight. */
+  /** How many more deliveries may be claimed. */
   get room(): number {
-    return this.window - this.inFlight;
+    return Math.min(this.window - this.sending, this.window * IN_HAND_A_REQUEST - this.inHand);
   }
 
   /** Worth another claim: not for every single delivery that ends, but before the lane runs dry. */
@@ -34,7 +39,7 @@ export class Lane {
   }
 
   get isIdle(): boolean {
-    return this.inFlight === 0 && !this.looking && !this.hasMore;
+    return this.inHand === 0 && !this.looking && !this.hasMore;
   }
 
   widen(): void {

@@ -28,12 +28,12 @@ describe('Lane', () => {
 
   it('wants more when half of its window is free and something was left behind', () => {
     const lane = new Lane('a', 64);
-    lane.inFlight = 16;
+    lane.sending = 16;
     expect(lane.wantsMore).toBe(false);
     lane.hasMore = true;
-    lane.inFlight = 9;
+    lane.sending = 9;
     expect(lane.wantsMore).toBe(false);
-    lane.inFlight = 8;
+    lane.sending = 8;
     expect(lane.wantsMore).toBe(true);
   });
 
