@@ -1,5 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Pool } from 'undici';
+import { generateSecret, signatureHeaders } from '../src/domain/signature.js';
+import { uuidV7 } from '../src/domain/uuid-v7.js';
 import { percentiles, wallClock } from './latencies.js';
 import { payloadOf } from './payload.js';
 import { answerCalls } from './program.js';
@@ -31,6 +33,8 @@ export interface OpenLoop extends EventSource {
 
 export interface RawPosts {
   url: string;
+  /** With the headers and signatures of a delivery. */
+  isSigned: boolean;
   connections: number;
   seconds: number;
   payloadBytes: number;
@@ -99,19 +103,16 @@ const methods = {
     return { acceptedAt, accept: percentiles(acceptMs) };
   },
 
-  /** What HTTP itself costs here: bare POSTs of the same size, nothing signed, nothing stored. */
-  rawPosts: async ({ url, connections, seconds, payloadBytes }: RawPosts) => {
+  /** What HTTP itself costs here: bare POSTs of the same size; nothing is stored, retried or logged. */
+  rawPosts: async ({ url, isSigned, connections, seconds, payloadBytes }: RawPosts) => {
     const pool = poolFor(url, connections);
-    const request = {
-      path: '/raw',
-      headers: { 'content-type': 'application/json' },
-      body: payloadOf(0, payloadBytes),
-    };
+    const body = Buffer.from(payloadOf(0, payloadBytes));
+    const plain = { path: '/raw', headers: { 'content-type': 'application/json' }, body };
     let posts = 0;
     const startedAt = performance.now();
     const connection = async (): Promise<void> => {
       while (performance.now() - startedAt < seconds * 1000) {
-        await post(pool, request, false);
+        await post(pool, isSigned ? signedRequest(body) : plain, false);
         posts++;
       }
     };
@@ -127,7 +128,28 @@ export type Load = typeof methods;
 interface Request {
   path: string;
   headers: Record<string, string>;
-  body: string;
+  body: string | Buffer;
+}
+
+const RAW_SECRET = generateSecret();
+
+function signedRequest(body: Buffer): Request {
+  const webhookId = uuidV7(Date.now());
+  const timestampSeconds = Math.floor(Date.now() / 1000);
+  const signatures = signatureHeaders({ secrets: [RAW_SECRET], webhookId, timestampSeconds, body });
+  return {
+    path: '/raw',
+    headers: {
+      'content-type': 'application/json',
+      'user-agent': 'raw',
+      ...signatures,
+      'x-webhook-event': 'bench.raw',
+      'x-webhook-delivery': webhookId,
+      'x-webhook-attempt': '1',
+      'x-request-id': webhookId,
+    },
+    body,
+  };
 }
 
 function requestFor(source: EventSource & { batch: number }, first: number, count: number): Request {

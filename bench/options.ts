@@ -5,9 +5,9 @@ const USAGE = `Usage: npm run bench -- [options]
   --quick                 a rough answer in less than 40 s
   --subscriptions LIST    1,500 by default: a scenario for each; every event goes to one of them
   --batch LIST            1,100 by default: events a request, a scenario for each
-  --connections NUMBER    of the load generator, 64 by default (8 where a request carries a batch)
-  --events NUMBER         handed in a scenario, 20,000 by default
-  --seconds NUMBER        handing in ends after this time at the latest, 10 by default
+  --connections NUMBER    of the load generator, 128 by default (8 where a request carries a batch)
+  --events NUMBER         handed in a scenario, 60,000 by default
+  --seconds NUMBER        handing in ends after this time at the latest, 15 by default
   --profile FOLDER        write a CPU profile (.cpuprofile) of api and worker there
   --write                 write the report to docs/benchmarks.md
   --help
@@ -45,7 +45,7 @@ export function readOptions(argv: string[]): BenchOptions | null {
       quick: { type: 'boolean', default: false },
       subscriptions: { type: 'string', default: '1,500' },
       batch: { type: 'string' },
-      connections: { type: 'string', default: '64' },
+      connections: { type: 'string', default: '128' },
       events: { type: 'string' },
       seconds: { type: 'string' },
       profile: { type: 'string' },
@@ -62,8 +62,8 @@ export function readOptions(argv: string[]): BenchOptions | null {
     subscriptions: wholeNumbers('subscriptions', values.subscriptions, 10_000),
     batches: wholeNumbers('batch', values.batch ?? (quick ? '1' : '1,100'), 1_000),
     connections: wholeNumber('connections', values.connections, 1_000),
-    events: wholeNumber('events', values.events ?? (quick ? '5000' : '20000'), 1_000_000),
-    seconds: wholeNumber('seconds', values.seconds ?? (quick ? '4' : '10'), 60),
+    events: wholeNumber('events', values.events ?? (quick ? '8000' : '60000'), 1_000_000),
+    seconds: wholeNumber('seconds', values.seconds ?? (quick ? '4' : '15'), 60),
     referenceSeconds: quick ? 1 : 2,
     latencySeconds: quick ? 2 : 8,
     profileFolder: values.profile ?? null,

@@ -3,7 +3,7 @@ import { join, resolve } from 'node:path';
 import { readOptions, type BenchOptions } from './options.js';
 import { measureDiskSync, measureInserts } from './references.js';
 import { document, machine, references, shareOf, table, type Report } from './report.js';
-import { measure, PAYLOAD_BYTES, type Figures } from './scenario.js';
+import { measure, measureRawPosts, PAYLOAD_BYTES, type Figures } from './scenario.js';
 import { Closers, startStand } from './stand.js';
 
 /** The benchmark ends after this time, whatever hangs. */
@@ -20,6 +20,7 @@ async function bench(options: BenchOptions): Promise<Report> {
   const diskSyncMicros = measureDiskSync(stand.folder);
   say('Measuring inserts …');
   const inserts = await measureInserts(stand, PAYLOAD_BYTES, options.referenceSeconds);
+  const plainPosts = (await measureRawPosts(stand, options, false)).perSecond;
   const figures: Figures[] = [];
   for (const batch of options.batches) {
     for (const subscriptions of options.subscriptions) {
@@ -29,7 +30,7 @@ async function bench(options: BenchOptions): Promise<Report> {
       figures.push(measured);
     }
   }
-  return { command: options.command, figures, inserts, diskSyncMicros, versions: stand.versions };
+  return { command: options.command, figures, plainPosts, inserts, diskSyncMicros, versions: stand.versions };
 }
 
 async function main(): Promise<void> {

@@ -74,7 +74,7 @@ export async function measure(scenario: Scenario, stand: Stand, options: BenchOp
   await allArrive(stand, warmUp.accepted);
   await allRecorded(stand, tenant.id);
 
-  const rawBefore = await measureRawPosts(stand, options);
+  const rawBefore = await measureRawPosts(stand, options, true);
   await stand.sink.call('reset', 0);
   const before = await readMeters(stand);
   const run = await stand.load.call('closedLoop', {
@@ -87,7 +87,7 @@ export async function measure(scenario: Scenario, stand: Stand, options: BenchOp
   await allRecorded(stand, tenant.id);
   const after = await readMeters(stand);
   await checkArrivals(stand, scenario, run.accepted);
-  const rawAfter = await measureRawPosts(stand, options);
+  const rawAfter = await measureRawPosts(stand, options, true);
 
   const moderate = await measureLatency(stand, source('latency'), options.latencySeconds);
   await allRecorded(stand, tenant.id);
@@ -111,12 +111,17 @@ export async function measure(scenario: Scenario, stand: Stand, options: BenchOp
 }
 
 /** Bare POSTs from the load generator to the sink. */
-async function measureRawPosts(stand: Stand, options: BenchOptions): Promise<RawPosts> {
+export async function measureRawPosts(
+  stand: Stand,
+  options: BenchOptions,
+  isSigned: boolean,
+): Promise<RawPosts> {
   await stand.sink.call('reset', 0);
   const cpuOfBoth = () => [stand.load.pid, stand.sink.pid].map(cpuMicros);
   const [loadBefore, sinkBefore] = cpuOfBoth();
   const { posts, perSecond } = await stand.load.call('rawPosts', {
     url: stand.sinkUrl,
+    isSigned,
     connections: options.connections,
     seconds: options.referenceSeconds,
     payloadBytes: PAYLOAD_BYTES,
