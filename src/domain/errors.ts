@@ -13,7 +13,6 @@ export const PROBLEMS = {
   forbidden: { status: 403, title: 'This key may not do that' },
   admin_key_not_configured: { status: 403, title: 'No admin key is configured' },
   not_found: { status: 404, title: 'Not found' },
-  method_not_allowed: { status: 405, title: 'Method not allowed' },
   conflict: { status: 409, title: 'The request conflicts with the present state' },
   idempotency_conflict: { status: 409, title: 'The idempotency key was used with another body' },
   payload_too_large: { status: 413, title: 'The request is too large' },

@@ -91,7 +91,12 @@ export function serveApiDocs(app: INestApplication): void {
       )
       .setVersion(VERSION)
       .addBearerAuth(
-        { type: 'http', scheme: 'bearer', description: 'A tenant’s API key, or the admin key.' },
+        {
+          type: 'http',
+          scheme: 'bearer',
+          bearerFormat: 'API key',
+          description: 'A tenant’s API key, or the admin key.',
+        },
         'bearer',
       )
       .addApiKey({ type: 'apiKey', in: 'header', name: 'X-API-Key' }, 'api-key')

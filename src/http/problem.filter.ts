@@ -74,7 +74,6 @@ const BY_STATUS: Record<number, ProblemCode> = {
   401: 'unauthorized',
   403: 'forbidden',
   404: 'not_found',
-  405: 'method_not_allowed',
   413: 'payload_too_large',
   415: 'unsupported_media_type',
   503: 'unavailable',

@@ -78,11 +78,7 @@ export class EventIntake {
   }
 
   private async commit(batch: NewEvent[]): Promise<(Admission | Error)[]> {
-    // One order for all processes: two commits that share idempotency keys then never wait for each other.
-    const ordered = batch.toSorted(
-      (a, b) => compare(a.tenantId, b.tenantId) || compare(a.idempotencyKey, b.idempotencyKey),
-    );
-    const written = await this.write(ordered);
+    const written = await this.write(batch);
     const lanes = new Set<string>();
     for (const event of batch) {
       if (!written.has(event.id)) continue;
@@ -125,9 +121,4 @@ export class EventIntake {
       };
     });
   }
-}
-
-function compare(a: string | null, b: string | null): number {
-  if (a === b) return 0;
-  return (a ?? '') < (b ?? '') ? -1 : 1;
 }

@@ -47,6 +47,7 @@ type Origin = { requestId: string; idempotencyKey: string | undefined };
   'malformed_json',
   'invalid_request',
   'payload_too_large',
+  'unsupported_media_type',
   'overloaded',
   'unavailable',
 )

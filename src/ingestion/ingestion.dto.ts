@@ -1,6 +1,6 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import type { EventStatus } from '../domain/delivery-status.js';
-import { Problem } from '../domain/errors.js';
+import { toProblem } from '../http/problem.filter.js';
 import type { Accepted } from './ingestion.service.js';
 
 const EXAMPLE_ID = '0198c0de-7a5e-7b1c-9d3e-5f0a1b2c3d4e';
@@ -122,11 +122,11 @@ export class BatchResultResponse {
   @ApiPropertyOptional({ type: BatchErrorResponse })
   error?: BatchErrorResponse;
 
-  static from(result: Accepted | Problem, index: number): BatchResultResponse {
-    if (!(result instanceof Problem)) {
+  static from(result: Accepted | Error, index: number): BatchResultResponse {
+    if (!(result instanceof Error)) {
       return { index, status: result.duplicate ? 'duplicate' : 'accepted', id: result.id };
     }
-    const { code, message: detail, errors } = result;
+    const { code, message: detail, errors } = toProblem(result);
     return { index, status: 'rejected', error: { code, detail, ...(errors.length > 0 && { errors }) } };
   }
 }
@@ -135,7 +135,7 @@ export class BatchResponse {
   @ApiProperty({ type: [BatchResultResponse] })
   results!: BatchResultResponse[];
 
-  static from(results: (Accepted | Problem)[]): BatchResponse {
+  static from(results: (Accepted | Error)[]): BatchResponse {
     return { results: results.map((result, index) => BatchResultResponse.from(result, index)) };
   }
 }

@@ -4,7 +4,6 @@ import { Config } from '../config/config.js';
 import { eventStatus, EventStatus } from '../domain/delivery-status.js';
 import { notFound, Problem } from '../domain/errors.js';
 import { uuidV7 } from '../domain/uuid-v7.js';
-import { toProblem } from '../http/problem.filter.js';
 import { Metrics } from '../observability/metrics.js';
 import { EventRepository, NewEvent } from '../persistence/repositories/event.repository.js';
 import { Subscription, SubscriptionCache } from '../persistence/subscription-cache.js';
@@ -83,31 +82,26 @@ export class IngestionService {
    * An answer for each event, in order: what was accepted, or the problem with it. A batch takes several commits, so
    * that Postgres may fail for some of its events; only if it does for all is the batch refused as a whole.
    */
-  async ingestBatch(sender: Sender, body: JsonBody): Promise<(Accepted | Problem)[]> {
+  async ingestBatch(sender: Sender, body: JsonBody): Promise<(Accepted | Error)[]> {
     const events = this.counted(() => readBatch(body, this.config.maxPayloadBytes));
     const outcomes = await this.intake.withRoom(events.length, body.raw.length, () =>
-      Promise.allSettled(events.map((event) => this.acceptOfBatch(sender, event))),
+      Promise.all(events.map((event) => this.acceptOfBatch(sender, event))),
     );
-    const failed = outcomes.find((o) => o.status === 'rejected');
-    const isStored = outcomes.some((o) => o.status === 'fulfilled' && !(o.value instanceof Problem));
-    if (failed && !isStored) throw failed.reason;
-    return outcomes.map((o) => (o.status === 'fulfilled' ? o.value : toProblem(o.reason)));
+    const fault = outcomes.find((outcome) => outcome instanceof Error && !(outcome instanceof Problem));
+    if (fault instanceof Error && outcomes.every((outcome) => outcome instanceof Error)) throw fault;
+    return outcomes;
   }
 
-  private async acceptOfBatch(sender: Sender, event: IncomingEvent | Problem): Promise<Accepted | Problem> {
+  private async acceptOfBatch(sender: Sender, event: IncomingEvent | Problem): Promise<Accepted | Error> {
     if (event instanceof Problem) {
       this.metrics.rejected();
       return event;
     }
     try {
-      return await this.accept(
-        sender,
-        event,
-        await this.subscriptions.matching(sender.tenantId, event.eventType),
-      );
+      const wantedBy = await this.subscriptions.matching(sender.tenantId, event.eventType);
+      return await this.accept(sender, event, wantedBy);
     } catch (error) {
-      if (error instanceof Problem) return error;
-      throw error;
+      return error as Error;
     }
   }
 
