@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { InjectDataSource } from '@nestjs/typeorm';
-import type { Pool, PoolClient, QueryResult, QueryResultRow } from 'pg';
+import pg from 'pg';
+import type { CustomTypesConfig, Pool, PoolClient, QueryResult, QueryResultRow } from 'pg';
 import { DataSource } from 'typeorm';
 
 /** A hot statement: the name makes Postgres plan it once a connection. The text must never vary under one name. */
@@ -101,6 +102,16 @@ function connectionOf(client: PoolClient): Connection {
   };
 }
 
+const BYTEA = pg.types.builtins.BYTEA;
+
+/** The driver turns a binary bytea into a string; what it hands over is a view of its receive buffer, hence the copy. */
+const BINARY_TYPES: CustomTypesConfig = {
+  getTypeParser: ((oid: Parameters<typeof pg.types.getTypeParser>[0], format: 'binary') =>
+    oid === BYTEA
+      ? (bytes: Buffer) => Buffer.from(bytes)
+      : (pg.types.getTypeParser(oid, format) as unknown)) as CustomTypesConfig['getTypeParser'],
+};
+
 function send<Row extends QueryResultRow>(
   target: Pool | PoolClient,
   statement: Statement | string,
@@ -108,7 +119,7 @@ function send<Row extends QueryResultRow>(
 ): Promise<QueryResult<Row>> {
   return typeof statement === 'string'
     ? target.query<Row>(statement, values)
-    : target.query<Row>({ ...statement, values });
+    : target.query<Row>({ ...statement, values, ...(statement.binary && { types: BINARY_TYPES }) });
 }
 
 /** Whether Postgres refused the data itself (SQLSTATE class 22 or 23), so that the same statement can never work. */

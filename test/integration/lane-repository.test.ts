@@ -1,0 +1,154 @@
+import { randomBytes } from 'node:crypto';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { uuidV7 } from '../../src/domain/uuid-v7.js';
+import { Database } from '../../src/persistence/database.js';
+import { createDataSource } from '../../src/persistence/data-source.js';
+import { EventRepository } from '../../src/persistence/repositories/event.repository.js';
+import { LaneRepository } from '../../src/persistence/repositories/lane.repository.js';
+import { createDatabase } from '../support/database.js';
+
+let lanes: LaneRepository;
+let events: EventRepository;
+let database: Database;
+const opened: { close(): Promise<void> }[] = [];
+
+beforeAll(async () => {
+  const fresh = await createDatabase();
+  const dataSource = await createDataSource(fresh.url).initialize();
+  opened.push({ close: fresh.drop }, { close: () => dataSource.destroy() });
+  database = new Database(dataSource);
+  lanes = new LaneRepository(database);
+  events = new EventRepository(database);
+});
+afterAll(async () => {
+  for (const one of opened.reverse()) await one.close();
+});
+
+async function insert(payloads: Buffer[], subscriptionId = uuidV7(Date.now())): Promise<string> {
+  const nowMs = Date.now();
+  await events.insert(
+    payloads.map((payload) => {
+      const id = uuidV7(nowMs);
+      return {
+        id,
+        tenantId: uuidV7(nowMs),
+        eventId: id,
+        eventType: 'a',
+        idempotencyKey: null,
+        fingerprint: Buffer.alloc(32),
+        payload,
+        requestId: 'r',
+        receivedAt: new Date(nowMs),
+        deliveries: [{ id: uuidV7(nowMs), subscriptionId }],
+      };
+    }),
+  );
+  return subscriptionId;
+}
+
+const claim = (subscriptionId: string, quota: number, leaseSeconds = 60) =>
+  lanes.claimDue([{ subscriptionId, quota }], leaseSeconds);
+
+it('hands over payloads as bytes of their own, whatever they are', async () => {
+  const payloads = Array.from({ length: 50 }, (_, index) => randomBytes(index * 997));
+  const subscriptionId = await insert(payloads);
+  const claimed = await claim(subscriptionId, 100);
+  // What the connection receives next must not shine through.
+  await database.run('select repeat($1, 1000000)', ['x']);
+  const sorted = (buffers: Buffer[]) => buffers.toSorted((a, b) => a.length - b.length);
+  expect(sorted(claimed.map(({ payload }) => payload))).toEqual(sorted(payloads));
+});
+
+it('claims no more than the quota, and nothing that is leased', async () => {
+  const subscriptionId = await insert(Array.from({ length: 5 }, () => Buffer.from('1')));
+  const first = await claim(subscriptionId, 3);
+  const second = await claim(subscriptionId, 3);
+  expect([first.length, second.length, (await claim(subscriptionId, 3)).length]).toEqual([3, 2, 0]);
+  expect(new Set([...first, ...second].map(({ id }) => id)).size).toBe(5);
+  expect(first[0]).toMatchObject({
+    attempt_number: 1,
+    budget_attempt: 1,
+    interrupted: false,
+    request_id: 'r',
+  });
+});
+
+it('two workers that claim at the same time share the lane without overlap', async () => {
+  const subscriptionId = await insert(Array.from({ length: 200 }, () => Buffer.from('1')));
+  const claims = await Promise.all(Array.from({ length: 8 }, () => claim(subscriptionId, 25)));
+  const ids = claims.flat().map(({ id }) => id);
+  expect(new Set(ids).size).toBe(ids.length);
+});
+
+it('claims again when the lease has run out, and lets the late result of the first claim change nothing', async () => {
+  const subscriptionId = await insert([Buffer.from('1')]);
+  const [late] = await claim(subscriptionId, 1, 0);
+  const [current] = await claim(subscriptionId, 1);
+  expect(current).toMatchObject({ id: late!.id, attempt_number: 2, interrupted: true });
+  const result = {
+    deliveryId: late!.id,
+    startedAt: new Date(),
+    durationMs: 1,
+    statusCode: 200,
+    success: true,
+    error: null,
+    responseHeaders: null,
+    responseBody: null,
+    status: 'delivered' as const,
+    retryInMs: null,
+    deadReason: null,
+  };
+  expect(await lanes.record([{ ...result, attemptNumber: 1 }])).toEqual(new Set());
+  const [row] = await database.run<{ status: string }>('select status from delivery where id = $1', [
+    late!.id,
+  ]);
+  expect(row?.status).toBe('delivering');
+  expect(await lanes.record([{ ...result, attemptNumber: 2 }])).toEqual(new Set([late!.id]));
+  const attempts = await database.run('select attempt_number from delivery_attempt where delivery_id = $1', [
+    late!.id,
+  ]);
+  expect(attempts).toHaveLength(2);
+});
+
+it('a released delivery is as if it had never been claimed', async () => {
+  const subscriptionId = await insert([Buffer.from('1')]);
+  const claimed = await claim(subscriptionId, 1);
+  await lanes.release(claimed);
+  const [row] = await database.run('select status, attempt_count, leased_until from delivery where id = $1', [
+    claimed[0]!.id,
+  ]);
+  expect(row).toEqual({ status: 'pending', attempt_count: 0, leased_until: null });
+});
+
+it('finds the lanes that are due with nobody at work, each once', async () => {
+  const due = [await insert([Buffer.from('1'), Buffer.from('2')]), await insert([Buffer.from('3')])];
+  const busy = await insert([Buffer.from('4')]);
+  await claim(busy, 1);
+  const found = await lanes.dueLanes();
+  expect(found).toEqual(expect.arrayContaining(due));
+  expect(found).not.toContain(busy);
+  expect(new Set(found).size).toBe(found.length);
+});
+
+it('plans the claim once a connection, not at every call', async () => {
+  const own = await createDataSource((await createDatabaseUrl()).url).initialize();
+  try {
+    const repository = new LaneRepository(new Database(own));
+    for (let call = 0; call < 12; call++) {
+      const quotas = Array.from({ length: (call % 4) + 1 }, () => ({ subscriptionId: uuidV7(1), quota: 10 }));
+      await repository.claimDue(quotas, 60);
+    }
+    const plans = await new Database(own).run<{ generic_plans: string; custom_plans: string }>(
+      `select generic_plans, custom_plans from pg_prepared_statements where name = 'claim-due'`,
+    );
+    expect(Number(plans[0]?.generic_plans)).toBeGreaterThan(0);
+  } finally {
+    await own.destroy();
+  }
+});
+
+async function createDatabaseUrl() {
+  const fresh = await createDatabase();
+  opened.unshift({ close: fresh.drop });
+  return fresh;
+}
