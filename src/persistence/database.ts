@@ -1,18 +1,12 @@
 import { Injectable } from '@nestjs/common';
 import { InjectDataSource } from '@nestjs/typeorm';
-import pg from 'pg';
-import type { CustomTypesConfig, Pool, PoolClient, QueryResult, QueryResultRow } from 'pg';
+import type { Pool, PoolClient, QueryResult, QueryResultRow } from 'pg';
 import { DataSource } from 'typeorm';
 
 /** A hot statement: the name makes Postgres plan it once a connection. The text must never vary under one name. */
 export interface Statement {
   name: string;
   text: string;
-  /**
-   * Values come in Postgres' binary format, which spares a bytea the way through hexadecimal text. The driver can
-   * read numbers, booleans, times, text and bytea in it: cast uuid to text.
-   */
-  binary?: boolean;
 }
 
 /** Runs statements: the pool, or one connection of it inside a transaction. */
@@ -102,16 +96,6 @@ function connectionOf(client: PoolClient): Connection {
   };
 }
 
-const BYTEA = pg.types.builtins.BYTEA;
-
-/** The driver turns a binary bytea into a string; what it hands over is a view of its receive buffer, hence the copy. */
-const BINARY_TYPES: CustomTypesConfig = {
-  getTypeParser: ((oid: Parameters<typeof pg.types.getTypeParser>[0], format: 'binary') =>
-    oid === BYTEA
-      ? (bytes: Buffer) => Buffer.from(bytes)
-      : (pg.types.getTypeParser(oid, format) as unknown)) as CustomTypesConfig['getTypeParser'],
-};
-
 function send<Row extends QueryResultRow>(
   target: Pool | PoolClient,
   statement: Statement | string,
@@ -119,7 +103,7 @@ function send<Row extends QueryResultRow>(
 ): Promise<QueryResult<Row>> {
   return typeof statement === 'string'
     ? target.query<Row>(statement, values)
-    : target.query<Row>({ ...statement, values, ...(statement.binary && { types: BINARY_TYPES }) });
+    : target.query<Row>({ ...statement, values });
 }
 
 /** Whether Postgres refused the data itself (SQLSTATE class 22 or 23), so that the same statement can never work. */
