@@ -21,7 +21,7 @@ const VARIABLES = {
   PORT: wholeNumber(8000, 0, 65_535),
   HOST: text(),
   DATABASE_URL: url(['postgres:', 'postgresql:']),
-  DATABASE_POOL_SIZE: wholeNumber(10, 2, 500),
+  DATABASE_POOL_SIZE: wholeNumber(10, 4, 500),
   REDIS_URL: url(['redis:', 'rediss:']),
   QUEUE_PREFIX: variable('posthorn', (value) => value),
   DATA_DIR: variable('.posthorn', (value) => value),

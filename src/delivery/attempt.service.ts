@@ -8,8 +8,7 @@ import { VERSION } from '../domain/version.js';
 import { LOGGER } from '../observability/logger.js';
 import { Metrics } from '../observability/metrics.js';
 import { AttemptResult, ClaimedDelivery } from '../persistence/repositories/lane.repository.js';
-import { SubscriptionRepository } from '../persistence/repositories/subscription.repository.js';
-import { Subscription } from '../persistence/subscription-cache.js';
+import { Subscription, SubscriptionCache } from '../persistence/subscription-cache.js';
 import { CLOCK } from './clock.token.js';
 import { HttpSender } from './http-sender.js';
 import { ResultWriter } from './result-writer.js';
@@ -40,7 +39,7 @@ export class AttemptService {
   constructor(
     private readonly sender: HttpSender,
     private readonly results: ResultWriter,
-    private readonly subscriptions: SubscriptionRepository,
+    private readonly subscriptions: SubscriptionCache,
     private readonly metrics: Metrics,
     private readonly config: Config,
     @Inject(CLOCK) private readonly clock: Clock,
@@ -57,8 +56,6 @@ export class AttemptService {
     answered: () => void,
   ): Promise<AttemptReport> {
     if (!subscription) return this.refuseOrphan(delivery);
-    if (delivery.interrupted) await this.recordInterruption(delivery);
-
     const startedAt = new Date(this.clock.now());
     const result = await this.send(delivery, subscription, startedAt);
     answered();
@@ -67,14 +64,17 @@ export class AttemptService {
     const concluded = { startedAt, result, outcome, decision };
 
     const attempt = this.describe(delivery, concluded);
-    const changed = await this.results.record(attempt);
-    if (outcome.kind === 'gone') await this.disable(subscription);
+    const [changed] = await Promise.all([
+      this.results.record(attempt),
+      delivery.interrupted && this.recordInterruption(delivery),
+    ]);
     this.announce(delivery, attempt, concluded, changed);
+    if (outcome.kind === 'gone') await this.disable(subscription);
     return { target: targetOf(concluded), retryInMs: changed ? attempt.retryInMs : null };
   }
 
-  /** Ends every request that is still open; their deliveries are due again at once. */
-  async abort(): Promise<void> {
+  /** Closes all connections. Requests that are still open end, and their deliveries are due again at once. */
+  async close(): Promise<void> {
     this.shuttingDown = true;
     await this.sender.close();
   }
@@ -147,12 +147,8 @@ export class AttemptService {
     { outcome }: Concluded,
     changed: boolean,
   ): void {
-    this.metrics.attempted({
-      durationMs: attempt.durationMs,
-      lagMs: delivery.lag_ms,
-      status: attempt.status,
-      reason: attempt.deadReason ?? outcome.kind,
-    });
+    this.metrics.attempted({ durationMs: attempt.durationMs, lagMs: delivery.lag_ms });
+    if (changed) this.metrics.concluded(attempt.status, attempt.deadReason ?? outcome.kind);
     this.logger.info(
       {
         tenant_id: delivery.tenant_id,
@@ -176,8 +172,9 @@ export class AttemptService {
   }
 
   /** The subscriber answered 410 Gone. What is still open in this lane waits until somebody switches it on again. */
-  private async disable({ id, tenantId, targetUrl }: Subscription): Promise<void> {
-    if (!(await this.subscriptions.disable(tenantId, id, 'gone'))) return;
+  private async disable(subscription: Subscription): Promise<void> {
+    if (!(await this.subscriptions.disable(subscription, 'gone'))) return;
+    const { id, tenantId, targetUrl } = subscription;
     const { origin } = new URL(targetUrl);
     this.logger.warn({ tenant_id: tenantId, subscription_id: id, origin }, 'subscription.disabled');
   }
@@ -191,7 +188,7 @@ export class AttemptService {
       status: 'dead',
       deadReason: 'subscription_deleted',
     });
-    this.metrics.deadLettered('subscription_deleted');
+    this.metrics.concluded('dead', 'subscription_deleted');
     return { target: 'not called', retryInMs: null };
   }
 

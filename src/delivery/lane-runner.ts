@@ -45,7 +45,7 @@ export class LaneRunner {
   ) {
     this.claims = new Batcher({
       flush: (requests) => this.claim(requests),
-      maxItems: MAX_LANES_A_CLAIM,
+      maxWeight: MAX_LANES_A_CLAIM,
       lingerMs: 0,
     });
   }
@@ -62,12 +62,16 @@ export class LaneRunner {
   async stop(): Promise<void> {
     this.stopping.abort();
     for (const enter of this.queueForRoom.splice(0)) enter();
-    if (this.inHand === 0) return;
+    if (this.inHand > 0) await this.drain();
+    await this.attempts.close();
+  }
+
+  private async drain(): Promise<void> {
     const drained = new Promise<void>((resolve) => this.idle.push(resolve));
     const deadline = sleep(this.config.shutdownDeadlineMs, 'deadline', { ref: false });
     if ((await Promise.race([drained, deadline])) !== 'deadline') return;
     this.logger.warn({ in_hand: this.inHand }, 'shutdown.deadline');
-    await this.attempts.abort();
+    await this.attempts.close();
     await drained;
   }
 
@@ -103,15 +107,17 @@ export class LaneRunner {
 
   private async claimAndSend(lane: Lane): Promise<void> {
     const subscription = await this.subscriptions.findLane(lane.id);
+    lane.hasMore = false;
     if (subscription && !subscription.isActive) return;
     const quota = await this.takeRoom(lane);
     if (quota === 0) return;
     let claimed = 0;
     try {
+      const leaseEndsAt = performance.now() + this.config.leaseSeconds * 1000;
       const deliveries = await this.claimFor(lane, quota, subscription);
       claimed = deliveries.length;
       lane.hasMore = claimed === quota;
-      for (const delivery of deliveries) void this.send(lane, delivery, subscription);
+      for (const delivery of deliveries) void this.send(lane, delivery, subscription, leaseEndsAt);
     } finally {
       lane.sending -= quota - claimed;
       this.giveBack(lane, quota - claimed);
@@ -150,6 +156,7 @@ export class LaneRunner {
     lane: Lane,
     delivery: ClaimedDelivery & { send_after_ms?: number },
     subscription: Subscription | undefined,
+    leaseEndsAt: number,
   ): Promise<void> {
     const answered = once(() => {
       lane.sending--;
@@ -157,9 +164,10 @@ export class LaneRunner {
     });
     try {
       const slotCame = await this.waitForSlot(delivery.send_after_ms ?? 0);
-      // Read again: it may have been switched off, changed or deleted while the delivery waited.
-      const current = subscription && (await this.subscriptions.find(subscription.tenantId, subscription.id));
-      if (!slotCame || (current && !current.isActive)) await this.repository.release([delivery]);
+      const current = await this.reread(subscription);
+      const mayEndInTime = performance.now() + (current?.timeoutMs ?? 0) < leaseEndsAt;
+      if (!slotCame || !mayEndInTime || current?.isActive === false)
+        await this.repository.release([delivery]);
       else this.learn(lane, await this.attempts.run(delivery, current, answered));
     } catch (error) {
       this.logger.error({ err: error, delivery_id: delivery.id }, 'attempt.unrecorded');
@@ -170,6 +178,12 @@ export class LaneRunner {
       if (subscription?.rules.maxConcurrency != null) lane.hasMore = true;
       this.lookIfWanted(lane);
     }
+  }
+
+  /** It may have been switched off, changed or deleted since the claim. Without an answer, what was known holds. */
+  private async reread(subscription: Subscription | undefined): Promise<Subscription | undefined> {
+    if (!subscription) return undefined;
+    return this.subscriptions.find(subscription.tenantId, subscription.id).catch(() => subscription);
   }
 
   private lookIfWanted(lane: Lane): void {

@@ -4,7 +4,7 @@ import type { Logger } from 'pino';
 import { Config } from '../config/config.js';
 import { LOGGER } from '../observability/logger.js';
 import { Batcher } from '../persistence/batcher.js';
-import { isTemporary, isDataError } from '../persistence/database.js';
+import { isTemporary } from '../persistence/database.js';
 import { AttemptResult, LaneRepository } from '../persistence/repositories/lane.repository.js';
 
 const MAX_RESULTS_A_COMMIT = 500;
@@ -23,7 +23,7 @@ export class ResultWriter {
   ) {
     this.batcher = new Batcher({
       flush: (results) => this.write(results),
-      maxItems: MAX_RESULTS_A_COMMIT,
+      maxWeight: MAX_RESULTS_A_COMMIT,
       lingerMs: LINGER_MS,
     });
   }
@@ -36,30 +36,44 @@ export class ResultWriter {
     return this.batcher.add(result);
   }
 
-  private async write(results: AttemptResult[]): Promise<boolean[]> {
-    const giveUpAt = Date.now() + this.config.leaseSeconds * 1000;
-    for (;;) {
-      try {
-        const changed = await this.lanes.record(results);
-        return results.map(({ deliveryId }) => changed.has(deliveryId));
-      } catch (error) {
-        if (isDataError(error)) return this.writeOneByOne(results, error);
-        if (!isTemporary(error) || Date.now() > giveUpAt) throw error;
-        await sleep(RETRY_MS);
-      }
+  private async write(results: AttemptResult[]): Promise<(boolean | Error)[]> {
+    try {
+      const changed = await this.patiently(results);
+      return results.map(({ deliveryId }) => changed.has(deliveryId));
+    } catch (error) {
+      if (isTemporary(error)) throw error;
+      this.logger.warn({ err: error, results: results.length }, 'results.refused');
+      return this.writeOneByOne(results);
     }
   }
 
   /** One result that Postgres will not take must not spoil the others: it is kept without the response. */
-  private async writeOneByOne(results: AttemptResult[], cause: unknown): Promise<boolean[]> {
-    this.logger.warn({ err: cause, results: results.length }, 'results.refused');
-    const changed: boolean[] = [];
+  private async writeOneByOne(results: AttemptResult[]): Promise<(boolean | Error)[]> {
+    const outcomes: (boolean | Error)[] = [];
     for (const result of results) {
-      const ids = await this.lanes
-        .record([result])
-        .catch(() => this.lanes.record([{ ...result, responseHeaders: null, responseBody: null }]));
-      changed.push(ids.has(result.deliveryId));
+      const bare = { ...result, responseHeaders: null, responseBody: null };
+      outcomes.push(
+        await this.patiently([result])
+          .catch((error: unknown) =>
+            isTemporary(error) ? Promise.reject(error as Error) : this.patiently([bare]),
+          )
+          .then((changed) => changed.has(result.deliveryId))
+          .catch((error: unknown) => error as Error),
+      );
     }
-    return changed;
+    return outcomes;
+  }
+
+  /** Tries again while Postgres is away, for as long as a lease. */
+  private async patiently(results: AttemptResult[]): Promise<Set<string>> {
+    const giveUpAt = Date.now() + this.config.leaseSeconds * 1000;
+    for (;;) {
+      try {
+        return await this.lanes.record(results);
+      } catch (error) {
+        if (!isTemporary(error) || Date.now() > giveUpAt) throw error;
+        await sleep(RETRY_MS);
+      }
+    }
   }
 }

@@ -7,7 +7,8 @@ import { isDataError } from '../persistence/database.js';
 import { EventRepository, NewEvent } from '../persistence/repositories/event.repository.js';
 import { LaneScheduler } from '../queue/lane-scheduler.js';
 
-const MAX_EVENTS_A_COMMIT = 500;
+/** Events and deliveries: one that fans out far must not hold up the others for long. */
+const MAX_ROWS_A_COMMIT = 1_000;
 const LINGER_MS = 1;
 /** Bytes of payload that may wait for their commit, whatever the number of events. */
 const MAX_WAITING_BYTES = 64 * 1_048_576;
@@ -33,7 +34,8 @@ export class EventIntake {
   ) {
     this.batcher = new Batcher({
       flush: (batch) => this.commit(batch),
-      maxItems: MAX_EVENTS_A_COMMIT,
+      maxWeight: MAX_ROWS_A_COMMIT,
+      weigh: (event) => 1 + event.deliveries.length,
       lingerMs: LINGER_MS,
     });
   }
@@ -66,7 +68,7 @@ export class EventIntake {
 
   private refuseOverload(events: number, bytes: number): void {
     const full =
-      this.waiting + events > this.config.queueMaxSize ||
+      (this.waiting > 0 && this.waiting + events > this.config.queueMaxSize) ||
       (this.waitingBytes > 0 && this.waitingBytes + bytes > MAX_WAITING_BYTES);
     if (!full) return;
     this.metrics.overloaded();

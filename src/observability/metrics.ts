@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { InjectMetric, makeCounterProvider, makeHistogramProvider } from '@willsoto/nestjs-prometheus';
 import { Counter, Histogram } from 'prom-client';
+import type { DeliveryStatus } from '../domain/delivery-status.js';
 
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
 
@@ -93,17 +94,19 @@ export class Metrics {
     this.processingErrors.inc();
   }
 
-  /** @param reason the outcome, or why the delivery is dead */
-  attempted(attempt: { durationMs: number; lagMs: number; status: string; reason: string }): void {
-    this.duration.observe(attempt.durationMs / 1000);
-    this.lag.observe(attempt.lagMs / 1000);
-    if (attempt.status === 'delivered') this.successes.inc();
-    else this.failures.inc({ reason: attempt.reason });
-    if (attempt.status === 'retrying') this.retries.inc();
+  attempted({ durationMs, lagMs }: { durationMs: number; lagMs: number }): void {
+    this.duration.observe(durationMs / 1000);
+    this.lag.observe(lagMs / 1000);
   }
 
-  deadLettered(reason: string): void {
-    this.failures.inc({ reason });
+  /**
+   * What an attempt made of its delivery.
+   * @param reason why it failed, or why the delivery is dead
+   */
+  concluded(status: DeliveryStatus, reason: string): void {
+    if (status === 'delivered') this.successes.inc();
+    else this.failures.inc({ reason });
+    if (status === 'retrying') this.retries.inc();
   }
 
   private bounded(tenant: string, eventType: string): { tenant: string; event_type: string } {

@@ -1,7 +1,10 @@
 export interface BatcherOptions<Item, Result> {
-  /** Works off up to `maxItems` items at once; answers in their order. An Error fails its item, throwing fails all. */
+  /** Works off a batch; answers in its order. An Error fails its item, throwing fails all. */
   flush: (items: Item[]) => Promise<(Result | Error)[]>;
-  maxItems: number;
+  /** How much a batch may weigh; an item that is heavier goes alone. */
+  maxWeight: number;
+  /** 1 for every item, unless given. */
+  weigh?: (item: Item) => number;
   /** How long the first item of a batch may wait for company. */
   lingerMs: number;
 }
@@ -18,6 +21,7 @@ interface Waiting<Item, Result> {
  */
 export class Batcher<Item, Result> {
   private waiting: Waiting<Item, Result>[] = [];
+  private weight = 0;
   private isFlushing = false;
   private timer: NodeJS.Timeout | undefined;
 
@@ -26,13 +30,14 @@ export class Batcher<Item, Result> {
   add(item: Item): Promise<Result> {
     return new Promise((resolve, reject) => {
       this.waiting.push({ item, resolve, reject });
+      this.weight += this.weigh(item);
       this.schedule();
     });
   }
 
   private schedule(): void {
     if (this.isFlushing || this.waiting.length === 0) return;
-    if (this.waiting.length >= this.options.maxItems) this.flush();
+    if (this.weight >= this.options.maxWeight) this.flush();
     else this.timer ??= setTimeout(() => this.flush(), this.options.lingerMs);
   }
 
@@ -40,10 +45,27 @@ export class Batcher<Item, Result> {
     clearTimeout(this.timer);
     this.timer = undefined;
     this.isFlushing = true;
-    void this.settle(this.waiting.splice(0, this.options.maxItems)).finally(() => {
+    void this.settle(this.takeBatch()).finally(() => {
       this.isFlushing = false;
       this.schedule();
     });
+  }
+
+  private takeBatch(): Waiting<Item, Result>[] {
+    let count = 0;
+    let weight = 0;
+    for (const { item } of this.waiting) {
+      const more = weight + this.weigh(item);
+      if (count > 0 && more > this.options.maxWeight) break;
+      weight = more;
+      count++;
+    }
+    this.weight -= weight;
+    return this.waiting.splice(0, count);
+  }
+
+  private weigh(item: Item): number {
+    return this.options.weigh?.(item) ?? 1;
   }
 
   private async settle(batch: Waiting<Item, Result>[]): Promise<void> {

@@ -6,6 +6,9 @@ import { ApiKeyEntity } from './entities/api-key.entity.js';
 import { SubscriptionEntity } from './entities/subscription.entity.js';
 import { TenantEntity } from './entities/tenant.entity.js';
 
+/** Somewhat longer than Postgres' own statement_timeout. */
+const QUERY_TIMEOUT_MS = 35_000;
+
 export function dataSourceOptions(url: string, poolSize: number): DataSourceOptions {
   return {
     type: 'postgres',
@@ -22,12 +25,18 @@ export function dataSourceOptions(url: string, poolSize: number): DataSourceOpti
       // Every statement has its index. Tables grow from nothing to millions of rows between two runs of ANALYZE,
       // and a prepared plan that scans, chosen while a table was empty, would stay.
       options:
-        '-c enable_seqscan=off -c jit=off -c timezone=UTC -c lock_timeout=10s -c statement_timeout=60s',
+        '-c enable_seqscan=off -c jit=off -c timezone=UTC -c lock_timeout=10s -c statement_timeout=30s',
+      // Statements that outlast this were swallowed by a network that says nothing: their connection is given up.
+      query_timeout: QUERY_TIMEOUT_MS,
       connectionTimeoutMillis: 10_000,
       keepAlive: true,
     },
   };
 }
 
-/** A connection of its own, for migrations. */
-export const createDataSource = (url: string): DataSource => new DataSource(dataSourceOptions(url, 2));
+/** For migrations, which may take as long as they need. */
+export function createDataSource(url: string): DataSource {
+  const options = dataSourceOptions(url, 2);
+  const untimed = { options: '-c timezone=UTC -c lock_timeout=0 -c statement_timeout=0', query_timeout: 0 };
+  return new DataSource({ ...options, extra: { ...(options.extra as object), ...untimed } });
+}

@@ -5,8 +5,10 @@ import { DataSource } from 'typeorm';
 
 /** A hot statement: the name makes Postgres plan it once a connection. The text must never vary under one name. */
 export interface Statement {
-  name: string;
+  name?: string;
   text: string;
+  /** Milliseconds that it may take, where it may take longer than others; Postgres has its own limit as well. */
+  query_timeout?: number;
 }
 
 /** Runs statements: the pool, or one connection of it inside a transaction. */
@@ -111,8 +113,8 @@ export function isDataError(error: unknown): boolean {
   return /^2[23]/.test(sqlState(error));
 }
 
-/** SQLSTATE: no connection, rolled back for others' sake, no resources, no lock in time, ended by the server. */
-const TEMPORARY = /^(08|40|53|55P03|57)/;
+/** SQLSTATE: no connection, a standby, rolled back for others' sake, no resources, no lock in time, ended by the server. */
+const TEMPORARY = /^(08|25006|40|53|55P03|57)/;
 
 /** Whether the statement failed for want of a healthy server, so that it may work later. */
 export function isTemporary(error: unknown): boolean {

@@ -19,7 +19,6 @@ export async function migrate(
   const dataSource = await connect(url, onWaiting);
   try {
     const queryRunner = dataSource.createQueryRunner();
-    await queryRunner.query('set lock_timeout = 0; set statement_timeout = 0');
     await queryRunner.query(`select pg_advisory_lock(hashtextextended('posthorn:migrate', 0))`);
     try {
       await dataSource.runMigrations({ transaction: 'each' });

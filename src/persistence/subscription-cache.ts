@@ -10,6 +10,11 @@ import { SubscriptionRepository } from './repositories/subscription.repository.j
 /** Entries are dropped when their tenant changes, and after this time in any case. */
 const MAX_AGE_MS = 10 * 60_000;
 const MAX_REMEMBERED_TYPES = 10_000;
+const MAX_TENANTS = 10_000;
+const MAX_LANES = 1_000_000;
+
+/** For what comes between a claim and its request. */
+const LEASE_MARGIN_MS = 1_000;
 
 /** A subscriber counts arrivals, and they jitter: departures are spaced a twentieth wider than its limit. */
 const SPACING_MARGIN = 1.05;
@@ -68,7 +73,18 @@ export class SubscriptionCache {
 
   /** Active or not; undefined when the tenant has no such subscription. */
   async find(tenantId: string, id: string): Promise<Subscription | undefined> {
+    const cached = (await this.tenant(tenantId)).byId.get(id);
+    // It may be newer than what is cached here: only the database can say that there is none.
+    if (cached || (await this.subscriptions.tenantOf(id)) !== tenantId) return cached;
+    this.forget(tenantId);
     return (await this.tenant(tenantId)).byId.get(id);
+  }
+
+  /** Switches a subscription off on its subscriber's word. @returns whether it was on */
+  async disable({ tenantId, id }: Subscription, reason: string): Promise<boolean> {
+    const wasOn = await this.subscriptions.disable(tenantId, id, reason);
+    this.forget(tenantId);
+    return wasOn;
   }
 
   /** For the engine, which knows lanes by subscription alone. */
@@ -77,6 +93,7 @@ export class SubscriptionCache {
     if (tenantId === undefined) {
       tenantId = await this.subscriptions.tenantOf(id);
       if (tenantId === undefined) return undefined;
+      if (this.tenantOf.size >= MAX_LANES) this.tenantOf.clear();
       this.tenantOf.set(id, tenantId);
     }
     return this.find(tenantId, id);
@@ -90,6 +107,7 @@ export class SubscriptionCache {
   private async tenant(tenantId: string): Promise<TenantSubscriptions> {
     const cached = this.tenants.get(tenantId);
     if (cached && (await cached).loadedAt > Date.now() - MAX_AGE_MS) return cached;
+    if (this.tenants.size >= MAX_TENANTS) this.tenants.clear();
     const loading = this.load(tenantId);
     // A change that arrives while this loads removes the entry, so what was read before the change is not kept.
     if (this.changes.isListening) {
@@ -123,7 +141,7 @@ export class SubscriptionCache {
       // A request must be over before its lease is, or another worker would send it as well.
       timeoutMs: Math.min(
         entity.timeoutMs ?? this.config.deliveryTimeoutMs,
-        this.config.leaseSeconds * 1000 - 1_000,
+        this.config.leaseSeconds * 1000 - LEASE_MARGIN_MS,
       ),
       rules: {
         spacingMs: rateLimit && (rateLimit.period_seconds * 1000 * SPACING_MARGIN) / rateLimit.limit,

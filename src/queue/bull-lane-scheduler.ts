@@ -1,6 +1,8 @@
 import { InjectQueue } from '@nestjs/bull';
-import { Injectable } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import type { Queue } from 'bull';
+import type { Logger } from 'pino';
+import { LOGGER } from '../observability/logger.js';
 import { LaneHandler, LaneScheduler, WAKE_HORIZON_MS, wakeSlot } from './lane-scheduler.js';
 
 export const LANES_QUEUE = 'lanes';
@@ -12,6 +14,7 @@ export interface LaneJob {
 
 /** One job carries the lanes that woke together, so that Bull's cost is paid once for all of them. */
 const MAX_LANES_A_JOB = 50;
+const MAX_LANES_A_COMMAND = 1_000;
 
 /**
  * How long a lane counts as waiting at the most. A job that got lost (FLUSHALL of a part, a worker killed between
@@ -36,19 +39,29 @@ export class BullLaneScheduler extends LaneScheduler {
   private announceHandler: (handler: LaneHandler) => void = () => undefined;
   private readonly handler = new Promise<LaneHandler>((resolve) => (this.announceHandler = resolve));
 
-  constructor(@InjectQueue(LANES_QUEUE) private readonly queue: Queue<LaneJob>) {
+  private isFailing = false;
+
+  constructor(
+    @InjectQueue(LANES_QUEUE) private readonly queue: Queue<LaneJob>,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {
     super();
     // Without a listener, a lost connection would end the process; ioredis reconnects by itself.
     queue.on('error', () => undefined);
   }
 
   async wake(subscriptionIds: readonly string[], inMs = 0): Promise<void> {
-    if (inMs > WAKE_HORIZON_MS || subscriptionIds.length === 0 || !this.isConnected()) return;
+    if (inMs > WAKE_HORIZON_MS || !this.isConnected()) return;
     try {
-      if (inMs > 0) await this.wakeLater(subscriptionIds, inMs);
-      else await this.wakeNow(subscriptionIds);
-    } catch {
+      for (let from = 0; from < subscriptionIds.length; from += MAX_LANES_A_COMMAND) {
+        const lanes = subscriptionIds.slice(from, from + MAX_LANES_A_COMMAND);
+        if (inMs > 0) await this.wakeLater(lanes, inMs);
+        else await this.wakeNow(lanes);
+      }
+      this.note(false);
+    } catch (error) {
       // Redis is a disposable wake-up list: the sweep finds what could not be announced.
+      this.note(true, error);
     }
   }
 
@@ -74,7 +87,7 @@ export class BullLaneScheduler extends LaneScheduler {
   async isHealthy(): Promise<boolean> {
     if (!this.isConnected()) return false;
     await this.queue.client.ping();
-    return true;
+    return !this.isFailing;
   }
 
   async depth(): Promise<number> {
@@ -112,6 +125,14 @@ export class BullLaneScheduler extends LaneScheduler {
         opts: { ...JOB_OPTIONS, jobId: `${id}:${slot}`, delay: slot - Date.now() },
       })),
     );
+  }
+
+  /** A Redis that answers but refuses (out of memory, read-only) is worth one line, not one a wake-up. */
+  private note(isFailing: boolean, error?: unknown): void {
+    if (isFailing === this.isFailing) return;
+    this.isFailing = isFailing;
+    if (isFailing) this.logger.warn({ err: error }, 'wake.failing');
+    else this.logger.info('wake.recovered');
   }
 
   private isConnected(): boolean {

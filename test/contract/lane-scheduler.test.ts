@@ -4,10 +4,15 @@ import { NestFactory } from '@nestjs/core';
 import { afterEach, describe, expect, it } from 'vitest';
 import { loadConfig } from '../../src/config/config.js';
 import { ConfigModule } from '../../src/config/config.module.js';
+import { createLogger, LOGGER } from '../../src/observability/logger.js';
 import { LaneScheduler, WAKE_HORIZON_MS } from '../../src/queue/lane-scheduler.js';
 import { QueueModule } from '../../src/queue/queue.module.js';
 import { freshRedis } from '../support/redis.js';
 import { waitFor } from '../support/wait-for.js';
+
+@Module({})
+class LoggerModule {}
+const SILENT = { provide: LOGGER, useValue: createLogger('silent', 'test') };
 
 /** What every adapter of the port must do; the engine relies on nothing else. */
 describe.each(['in-process', 'bull'])('the %s lane scheduler', (engine) => {
@@ -25,6 +30,7 @@ describe.each(['in-process', 'bull'])('the %s lane scheduler', (engine) => {
     @Module({
       imports: [
         ConfigModule.with(config),
+        { module: LoggerModule, global: true, providers: [SILENT], exports: [SILENT] },
         url === undefined ? QueueModule.inProcess() : QueueModule.bull(true),
       ],
     })

@@ -8,6 +8,9 @@ const DAYS_AHEAD = 3;
 /** Deliveries that may outlive their day and still be moved while the table is locked: some 50 ms. */
 const MAX_MOVED = 10_000;
 
+/** A day may have tens of millions of rows. */
+const SCAN_MS = 600_000;
+
 const TABLES = ['event', 'delivery', 'delivery_attempt'] as const;
 type Table = (typeof TABLES)[number];
 
@@ -105,10 +108,13 @@ export class PartitionRepository {
     const partition = partitionOf('delivery', day);
     return this.database.transaction(async (connection) => {
       if (!(await exists(connection, partition))) return [];
-      await connection.run(`set local enable_seqscan = on; set local statement_timeout = '10min'`);
+      await connection.run(`set local enable_seqscan = on; set local statement_timeout = ${SCAN_MS}`);
       const rows = await connection.run<{ id: string }>(
-        `select t.id from ${partition} t
-         where ${IS_DUE_OR_DEAD} or (t.dead_at is null and t.completed_at >= $2) limit $3`,
+        {
+          text: `select t.id from ${partition} t
+                 where ${IS_DUE_OR_DEAD} or (t.dead_at is null and t.completed_at >= $2) limit $3`,
+          query_timeout: SCAN_MS,
+        },
         [new Date(keep.deadSinceMs), new Date(keep.completedSinceMs), MAX_MOVED + 1],
       );
       return rows.map(({ id }) => id);

@@ -24,7 +24,7 @@ describe('Batcher', () => {
     const batches: number[][] = [];
     const batcher = new Batcher<number, number>({
       flush: (items) => Promise.resolve((batches.push(items), items)),
-      maxItems: 10,
+      maxWeight: 10,
       lingerMs: 1,
     });
     await Promise.all([1, 2, 3].map((item) => batcher.add(item)));
@@ -33,7 +33,7 @@ describe('Batcher', () => {
 
   it('does not wait for company once a batch is full', async () => {
     const { batches, flush, releaseNext } = heldFlush();
-    const batcher = new Batcher<number, number>({ flush, maxItems: 2, lingerMs: 60_000 });
+    const batcher = new Batcher<number, number>({ flush, maxWeight: 2, lingerMs: 60_000 });
     const results = Promise.all([1, 2].map((item) => batcher.add(item)));
     expect(batches).toEqual([[1, 2]]);
     releaseNext();
@@ -42,7 +42,7 @@ describe('Batcher', () => {
 
   it('gathers a larger batch while one is being flushed', async () => {
     const { batches, flush, releaseNext } = heldFlush();
-    const batcher = new Batcher<number, number>({ flush, maxItems: 10, lingerMs: 0 });
+    const batcher = new Batcher<number, number>({ flush, maxWeight: 10, lingerMs: 0 });
     const first = batcher.add(1);
     await settled();
     const rest = [2, 3, 4].map((item) => batcher.add(item));
@@ -60,7 +60,7 @@ describe('Batcher', () => {
     let fail = true;
     const batcher = new Batcher<number, number>({
       flush: (items) => (fail ? Promise.reject(new Error('no database')) : Promise.resolve(items)),
-      maxItems: 10,
+      maxWeight: 10,
       lingerMs: 0,
     });
     const failed = await Promise.allSettled([batcher.add(1), batcher.add(2)]);
@@ -72,7 +72,7 @@ describe('Batcher', () => {
   it('fails one item alone when its result is an Error', async () => {
     const batcher = new Batcher<number, number>({
       flush: (items) => Promise.resolve(items.map((item) => (item === 2 ? new Error('bad item') : item))),
-      maxItems: 10,
+      maxWeight: 10,
       lingerMs: 0,
     });
     const results = await Promise.allSettled([1, 2, 3].map((item) => batcher.add(item)));
@@ -94,7 +94,7 @@ describe('Batcher', () => {
               inFlight--;
               return batch.map((item) => item + 1);
             },
-            maxItems,
+            maxWeight: maxItems,
             lingerMs: 0,
           });
           expect(await Promise.all(items.map((item) => batcher.add(item)))).toEqual(
