@@ -1,6 +1,9 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { loadConfig } from '../../src/config/config.js';
+import { ResultWriter } from '../../src/delivery/result-writer.js';
 import { uuidV7 } from '../../src/domain/uuid-v7.js';
+import { createLogger } from '../../src/observability/logger.js';
 import { Database } from '../../src/persistence/database.js';
 import { createDataSource } from '../../src/persistence/data-source.js';
 import { EventRepository } from '../../src/persistence/repositories/event.repository.js';
@@ -153,3 +156,31 @@ async function createDatabaseUrl() {
   opened.unshift({ close: fresh.drop });
   return fresh;
 }
+
+it('one result that Postgres refuses does not spoil the others of its batch', async () => {
+  const subscriptionId = await insert([Buffer.from('1'), Buffer.from('2'), Buffer.from('3')]);
+  const claimed = await claim(subscriptionId, 3);
+  const writer = new ResultWriter(lanes, loadConfig({}), createLogger('silent', 'test'));
+  const result = (index: number, responseHeaders: string | null) => ({
+    deliveryId: claimed[index]!.id,
+    attemptNumber: 1,
+    startedAt: new Date(),
+    durationMs: 1,
+    statusCode: 200,
+    success: true,
+    error: null,
+    responseHeaders,
+    responseBody: null,
+    status: 'delivered' as const,
+    retryInMs: null,
+    deadReason: null,
+  });
+  const recorded = await Promise.all([
+    writer.record(result(0, '{}')),
+    writer.record(result(1, 'not JSON')),
+    // The same attempt twice in one statement, as after an outage that outlasted a lease.
+    writer.record(result(2, '{}')),
+    writer.record(result(2, '{}')),
+  ]);
+  expect(recorded).toEqual([true, true, true, false]);
+});
