@@ -6,22 +6,17 @@ const layers = [
   ['http'],
   ['tenants', 'subscriptions', 'sources', 'ingestion', 'delivery', 'dlq', 'status', 'cleanup'],
 ];
-const under = (folders) => `^src/(${folders.join('|')})/`;
-
-const pointsUp = layers.slice(0, -1).map((folders, level) => ({
-  name: `no-import-upwards-from-${folders.join('-')}`,
-  severity: 'error',
-  from: { path: under(folders) },
-  to: {
-    path: `${under(layers.slice(level + 1).flat())}|^src/(main|app\\.module)\\.ts|^src/(embedded|simulator)/`,
-  },
-}));
-
 const features = layers.at(-1);
+const under = (folders) => `^src/(${folders.join('|')})/`;
 
 module.exports = {
   forbidden: [
-    ...pointsUp,
+    ...layers.slice(0, -1).map((folders, level) => ({
+      name: `no-import-upwards-from-${folders.join('-')}`,
+      severity: 'error',
+      from: { path: under(folders) },
+      to: { path: under(layers.slice(level + 1).flat()) },
+    })),
     ...features.map((feature) => ({
       name: `${feature}-imports-no-other-feature`,
       comment: 'Features meet in repositories, the queue and the domain.',
@@ -30,10 +25,37 @@ module.exports = {
       to: { path: under(features.filter((other) => other !== feature)) },
     })),
     {
+      name: 'every-folder-has-a-layer',
+      comment: 'A folder that is missing above would be held to nothing.',
+      severity: 'error',
+      from: { path: '^src/[^/]+/', pathNot: under([...layers.flat(), 'embedded', 'simulator']) },
+      to: {},
+    },
+    {
       name: 'domain-is-pure',
+      comment: 'Rules that need nothing but the language: no package, no folder but its own.',
       severity: 'error',
       from: { path: '^src/domain/' },
-      to: { path: 'node_modules/(@nestjs|typeorm|pg|bull|ioredis|fastify|undici)(/|$)' },
+      to: { pathNot: '^src/domain/', dependencyTypesNot: ['core'] },
+    },
+    {
+      name: 'only-main-starts-the-service',
+      severity: 'error',
+      from: { path: '^src/', pathNot: '^src/main\\.ts$' },
+      to: { path: '^src/(main|app\\.module|server)\\.ts$' },
+    },
+    {
+      name: 'migrations-belong-to-persistence',
+      severity: 'error',
+      from: { path: '^src/', pathNot: '^src/persistence/' },
+      to: { path: '^migrations/' },
+    },
+    {
+      name: 'migrations-stand-alone',
+      comment: 'They have landed: what the service changes later must not change them.',
+      severity: 'error',
+      from: { path: '^migrations/' },
+      to: { path: '^src/' },
     },
     {
       name: 'typeorm-stays-in-persistence',
@@ -49,10 +71,30 @@ module.exports = {
     },
     {
       name: 'simulator-stands-alone',
-      comment: 'A practice subscriber shares nothing with the service but the domain.',
+      comment: 'A practice subscriber shares nothing with the service but the domain and the configuration.',
+      severity: 'error',
+      from: { path: '^src/simulator/' },
+      to: { path: '^(src|migrations)/', pathNot: '^src/(simulator|domain|config)/' },
+    },
+    {
+      name: 'simulator-is-not-the-service',
+      comment: 'The service does not know its practice subscriber.',
       severity: 'error',
       from: { path: '^src/', pathNot: '^src/simulator/' },
       to: { path: '^src/simulator/' },
+    },
+    {
+      name: 'embedded-stands-alone',
+      comment: 'A PostgreSQL for whoever starts one; it knows nothing of the service.',
+      severity: 'error',
+      from: { path: '^src/embedded/' },
+      to: { path: '^(src|migrations)/', pathNot: '^src/embedded/' },
+    },
+    {
+      name: 'embedded-is-for-start-up',
+      severity: 'error',
+      from: { path: '^src/', pathNot: '^src/(main\\.ts$|embedded/)' },
+      to: { path: '^src/embedded/' },
     },
     { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true } },
     {

@@ -1,5 +1,6 @@
 import 'reflect-metadata';
 import { NestFastifyApplication } from '@nestjs/platform-fastify';
+import { once } from 'node:events';
 import { join, resolve } from 'node:path';
 import { AppModule } from './app.module.js';
 import { Config, InvalidConfig, loadConfig } from './config/config.js';
@@ -22,31 +23,48 @@ const TENANT_KEY_FILE = 'tenant-api-key';
 /** With `--check`, stops as soon as it is ready: proves that this build starts. */
 const checkOnly = process.argv.includes('--check');
 
+/** A later second signal ends the process at once; one this soon is npm passing on a Ctrl-C that arrived already. */
+const SAME_SIGNAL_MS = 500;
+
 let app: NestFastifyApplication | undefined;
 let postgres: EmbeddedPostgres | undefined;
-let stopping = false;
+let closingDeadlineMs = CLOSING_MS;
+let stoppingSince = 0;
 
+const stopping = new AbortController();
+const stopRequested = once(stopping.signal, 'abort');
+for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, handleSignal);
+
+try {
+  await start();
+  if (!checkOnly) await stopRequested;
+} catch (error) {
+  if (!stopping.signal.aborted) explain(error);
+}
+stop();
+await close(() => app?.close());
+await close(() => postgres?.stop());
+process.exit();
+
+/** Ends soon after a stop was requested, whatever it is doing then, and leaves in `app` and `postgres` what to close. */
 async function start(): Promise<void> {
   let config = loadConfig(readEnvironment());
+  closingDeadlineMs += config.shutdownDeadlineMs;
   const isEmbedded = config.databaseUrl === '';
   if (isEmbedded) config = await embed(config);
   const logger = createLogger(config.logLevel, config.role);
 
-  await migrate(config.databaseUrl, (reason) => say(`Waiting for PostgreSQL: ${reason}`));
-  app = await createServer(AppModule.forRole(config, logger), config, logger);
+  await unlessStopped(migrate(config.databaseUrl, (reason) => say(`Waiting for PostgreSQL: ${reason}`)));
+  app = await unlessStopped(createServer(AppModule.forRole(config, logger), config, logger));
   if (isEmbedded) await createFirstTenant(app, config.dataDir);
   await app.listen(config.port, config.host);
   say(welcome(config, await app.getUrl(), isEmbedded));
-  if (checkOnly) await stop(config.shutdownDeadlineMs);
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-    process.on(signal, () => void stop(config.shutdownDeadlineMs));
-  }
 }
 
 async function embed(config: Config): Promise<Config> {
   const dataDir = resolve(config.dataDir);
   say('Starting the embedded PostgreSQL …');
-  postgres = await startEmbeddedPostgres({ dataDir, log: say });
+  postgres = await startEmbeddedPostgres({ dataDir, log: say, signal: stopping.signal });
   return config.with({
     databaseUrl: postgres.url,
     dataDir,
@@ -60,14 +78,36 @@ async function createFirstTenant(server: NestFastifyApplication, dataDir: string
   await server.get(TenantService, { strict: false }).createFirst('default', key);
 }
 
-/** Finishes what is in flight, within the deadline; a second signal, or the deadline, ends the process at once. */
-async function stop(deadlineMs: number): Promise<void> {
-  if (stopping) process.exit(1);
-  stopping = true;
-  setTimeout(() => process.exit(1), deadlineMs + CLOSING_MS).unref();
-  await app?.close();
-  await postgres?.stop();
-  process.exit(0);
+/** For work that leaves nothing undone when the process ends in the middle of it: a migration is a transaction. */
+function unlessStopped<T>(work: Promise<T>): Promise<T> {
+  const leave = async (): Promise<never> => {
+    await stopRequested;
+    throw new Error('a stop was requested');
+  };
+  return Promise.race([work, leave()]);
+}
+
+function handleSignal(): void {
+  if (stopping.signal.aborted && performance.now() - stoppingSince > SAME_SIGNAL_MS) process.exit(1);
+  stop();
+}
+
+/** From here on the deadline runs, beyond which the process ends with what is left undone. */
+function stop(): void {
+  if (stopping.signal.aborted) return;
+  stoppingSince = performance.now();
+  setTimeout(() => process.exit(1), closingDeadlineMs).unref();
+  stopping.abort();
+}
+
+/** What cannot be closed does not keep the rest from being closed. */
+async function close(part: () => Promise<void> | undefined): Promise<void> {
+  try {
+    await part();
+  } catch (error) {
+    say(`Posthorn could not stop cleanly: ${(error as Error).message}`);
+    process.exitCode = 1;
+  }
 }
 
 function welcome(config: Config, url: string, isEmbedded: boolean): string {
@@ -97,12 +137,10 @@ function say(text: string): void {
   process.stderr.write(`${text}\n`);
 }
 
-start().catch(async (error: unknown) => {
+function explain(error: unknown): void {
   const { code, message, stack } = error as NodeJS.ErrnoException;
   if (error instanceof InvalidConfig) say(message);
   else if (code === 'EADDRINUSE') say(`${message}\nAnother program uses this port. Set PORT to a free one.`);
   else say(`Posthorn could not start: ${process.argv.includes('--debug') ? stack : message}`);
-  await app?.close().catch(() => undefined);
-  await postgres?.stop().catch(() => undefined);
-  process.exit(1);
-});
+  process.exitCode = 1;
+}

@@ -5,6 +5,8 @@ import type { Logger } from 'pino';
 import { DynamicModule } from '@nestjs/common';
 import { Config } from './config/config.js';
 import { serveApiDocs } from './http/api-docs.js';
+import { AuthGuard, guardRoutes } from './http/auth.guard.js';
+import { answerClientError } from './http/client-error.js';
 import { acceptJson } from './http/json-body.js';
 import { sendProblem, toProblem } from './http/problem.filter.js';
 import { answerWithRequestId, requestId } from './http/request-id.js';
@@ -31,10 +33,7 @@ export async function createServer(
     // No hook runs for these, so the header is set here.
     frameworkErrors: (error: FastifyError, request: FastifyRequest, reply: FastifyReply) =>
       sendProblem(reply.header('x-request-id', request.id), toProblem(error), request.id),
-    clientErrorHandler: (_error, socket) => {
-      if (socket.writable)
-        socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n');
-    },
+    clientErrorHandler: answerClientError,
   });
   const server = adapter.getInstance<FastifyInstance>();
   answerWithRequestId(server);
@@ -48,6 +47,7 @@ export async function createServer(
     abortOnError: false,
     bodyParser: false,
   });
+  guardRoutes(server, app.get(AuthGuard));
   acceptJson(server);
   app.setGlobalPrefix('api/v1', { exclude: ['health', 'ready', 'metrics'] });
   serveApiDocs(app);

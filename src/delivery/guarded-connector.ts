@@ -1,17 +1,13 @@
-import { lookup as systemLookup } from 'node:dns/promises';
-import type { LookupAddress } from 'node:dns';
 import { isIP, type LookupFunction } from 'node:net';
 import { buildConnector } from 'undici';
 import type { AddressRules } from '../domain/target-address.js';
-
-/** All A and AAAA addresses of a host name; rejects when there are none. */
-export type ResolveAddresses = (hostname: string) => Promise<LookupAddress[]>;
+import { type ResolveAddresses, shared, targetResolver } from './target-resolver.js';
 
 export interface GuardedConnectorOptions {
   rules: AddressRules;
   /** Milliseconds for DNS, TCP and TLS together; undici's clock is up to a second late above 1,000. */
   connectTimeoutMs: number;
-  /** Stands in for the system's resolver in tests. */
+  /** Stands in for DNS in tests. */
   resolve?: ResolveAddresses | undefined;
 }
 
@@ -42,7 +38,7 @@ export class UnresolvedTarget extends Error {
 export function guardedConnector(options: GuardedConnectorOptions): buildConnector.connector {
   const connect = buildConnector({
     timeout: options.connectTimeoutMs,
-    lookup: vettedLookup(options.rules, options.resolve ?? systemResolve),
+    lookup: vettedLookup(options.rules, shared(options.resolve ?? targetResolver(options))),
     autoSelectFamily: true,
     // Node 20's default of 250 ms gives up on an intercontinental handshake.
     autoSelectFamilyAttemptTimeout: 500,
@@ -71,8 +67,4 @@ function vettedLookup(rules: AddressRules, resolve: ResolveAddresses): LookupFun
       (error: unknown) => callback(new UnresolvedTarget(hostname, error), []),
     );
   };
-}
-
-function systemResolve(hostname: string): Promise<LookupAddress[]> {
-  return systemLookup(hostname, { all: true });
 }

@@ -2,10 +2,11 @@ import { Injectable } from '@nestjs/common';
 import type { buildConnector } from 'undici';
 import type { SendResult } from '../domain/attempt-outcome.js';
 import { parseTargetUrl, type AddressRules, type InvalidTargetUrl } from '../domain/target-address.js';
-import { guardedConnector, type ResolveAddresses } from './guarded-connector.js';
+import { guardedConnector } from './guarded-connector.js';
 import { HttpExchange } from './http-exchange.js';
 import { MAX_IDLE_MS, OriginPool } from './origin-pool.js';
 import { SenderClosed } from './send-failure.js';
+import type { ResolveAddresses } from './target-resolver.js';
 
 export interface OutgoingRequest {
   url: string;
@@ -20,7 +21,7 @@ export interface HttpSenderOptions {
   /** Milliseconds for DNS, TCP and TLS together. */
   connectTimeoutMs: number;
   maxConnectionsPerOrigin: number;
-  /** Stands in for the system's resolver in tests. */
+  /** Stands in for DNS in tests. */
   resolve?: ResolveAddresses;
 }
 

@@ -41,8 +41,8 @@ export class DlqController {
     summary: 'Retry all dead letters that match',
     description:
       'Each one is opened again with a fresh budget of attempts and keeps its history. Those whose subscription was ' +
-      'deleted stay as they are and are not counted. `{}` means all. The work is done in batches; should it be cut ' +
-      'off in the middle, call it again for the rest.',
+      'deleted stay as they are and are not counted. `{}` means all, and must be sent. The work is done in batches; ' +
+      'should it be cut off in the middle, call it again for the rest.',
   })
   @ApiOkResponse({ type: MatchedResponse })
   @ApiProblems('malformed_json', 'invalid_request')
@@ -58,7 +58,8 @@ export class DlqController {
   @ApiOperation({
     summary: 'Discard all dead letters that match',
     description:
-      'Their deliveries become `cancelled`. `{}` means all. The work is done in batches, as for retry.',
+      'Their deliveries become `cancelled`. `{}` means all, and must be sent. The work is done in batches, as for ' +
+      'retry.',
   })
   @ApiOkResponse({ type: MatchedResponse })
   @ApiProblems('malformed_json', 'invalid_request')

@@ -1,8 +1,9 @@
 import { ApiProperty, ApiPropertyOptional, IntersectionType } from '@nestjs/swagger';
-import { IsIn, IsOptional, IsUUID, ValidateBy } from 'class-validator';
+import { IsIn, IsUUID, ValidateBy } from 'class-validator';
 import { DEAD_REASONS, type DeadReason } from '../domain/delivery-status.js';
 import { isEventType } from '../domain/event-type.js';
 import { AttemptResponse, DeliveryResponse } from '../http/delivery.dto.js';
+import { MayBeLeftOut } from '../http/may-be-left-out.js';
 import { PageQuery, PageResponse } from '../http/paging.dto.js';
 import { DeadLetterFilter, DeadLetterRow } from '../persistence/repositories/dead-letter.repository.js';
 import { AttemptRow } from '../persistence/repositories/delivery.repository.js';
@@ -22,12 +23,12 @@ const IsTime = () =>
 /** Which dead letters are meant; without any field, all of the tenant. */
 export class DeadLetterFilterDto {
   @ApiPropertyOptional({ format: 'uuid', example: '0198c0d0-11aa-7c3d-8e4f-a0b1c2d3e4f5' })
-  @IsOptional()
+  @MayBeLeftOut()
   @IsUUID(undefined, { message: 'must be the id of a subscription' })
   subscription_id?: string;
 
   @ApiPropertyOptional({ example: 'order.created' })
-  @IsOptional()
+  @MayBeLeftOut()
   @ValidateBy({
     name: 'isEventType',
     validator: { validate: isEventType, defaultMessage: () => 'must be an event type' },
@@ -35,7 +36,7 @@ export class DeadLetterFilterDto {
   event_type?: string;
 
   @ApiPropertyOptional({ enum: DEAD_REASONS, example: 'exhausted' })
-  @IsOptional()
+  @MayBeLeftOut()
   @IsIn(DEAD_REASONS, { message: `must be one of ${DEAD_REASONS.join(', ')}` })
   reason?: DeadReason;
 
@@ -44,7 +45,7 @@ export class DeadLetterFilterDto {
     description: 'Died at this time or later.',
     example: '2026-01-30T00:00:00Z',
   })
-  @IsOptional()
+  @MayBeLeftOut()
   @IsTime()
   from?: string;
 
@@ -53,7 +54,7 @@ export class DeadLetterFilterDto {
     description: 'Died before this time.',
     example: '2026-01-31T00:00:00Z',
   })
-  @IsOptional()
+  @MayBeLeftOut()
   @IsTime()
   to?: string;
 

@@ -7,17 +7,20 @@ export interface FieldError {
 
 /** Everything that Posthorn refuses, once: the stable `code` of a problem answer and its one-line title. */
 export const PROBLEMS = {
+  malformed_request: { status: 400, title: 'The request is not valid HTTP' },
   malformed_json: { status: 400, title: 'The body is not valid JSON' },
   invalid_request: { status: 422, title: 'The request is not valid' },
   unauthorized: { status: 401, title: 'An API key is needed' },
   forbidden: { status: 403, title: 'This key may not do that' },
   admin_key_not_configured: { status: 403, title: 'No admin key is configured' },
   not_found: { status: 404, title: 'Not found' },
+  request_timeout: { status: 408, title: 'The request did not arrive in time' },
   conflict: { status: 409, title: 'The request conflicts with the present state' },
   idempotency_conflict: { status: 409, title: 'The idempotency key was used with another body' },
   payload_too_large: { status: 413, title: 'The request is too large' },
   unsupported_media_type: { status: 415, title: 'The content type is not supported' },
   overloaded: { status: 429, title: 'Too much undigested work' },
+  headers_too_large: { status: 431, title: 'The headers are too large' },
   internal: { status: 500, title: 'Something went wrong on our side' },
   unavailable: { status: 503, title: 'The service cannot answer right now' },
 } as const satisfies Record<string, { status: number; title: string }>;
@@ -27,7 +30,6 @@ export type ProblemCode = keyof typeof PROBLEMS;
 export interface ProblemDetails {
   errors?: FieldError[];
   retryAfterSeconds?: number;
-  cause?: unknown;
 }
 
 /** A refusal with a reason that a caller can act on. The HTTP layer turns it into RFC 9457 problem+json. */
@@ -38,9 +40,9 @@ export class Problem extends Error {
   constructor(
     readonly code: ProblemCode,
     detail: string,
-    { errors = [], retryAfterSeconds, cause }: ProblemDetails = {},
+    { errors = [], retryAfterSeconds }: ProblemDetails = {},
   ) {
-    super(detail, { cause });
+    super(detail);
     this.name = 'Problem';
     this.errors = errors;
     this.retryAfterSeconds = retryAfterSeconds;

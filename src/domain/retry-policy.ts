@@ -93,11 +93,6 @@ export function nextDelayMs(policy: RetryPolicy, failures: number, random: () =>
   return Math.round(delay * (1 + policy.jitter * (2 * random() - 1)));
 }
 
-/** How many times a delivery is tried under this policy, the first attempt included. */
-export function maxAttempts(policy: RetryPolicy): number {
-  return policy.delaysMs.length + 1;
-}
-
 function resolveSchedule(input: Record<string, unknown>): RetryPolicy {
   refuseUnknownKeys(input, ['schedule', 'jitter']);
   const { schedule } = input;

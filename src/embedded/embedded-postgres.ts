@@ -22,6 +22,8 @@ export interface EmbeddedPostgresOptions {
   port?: number;
   /** False (for tests): commits survive kill -9, but not a power loss (fsync off). */
   durable?: boolean;
+  /** Calls the start off: it then rejects soon, and leaves no process behind. No effect afterwards. */
+  signal?: AbortSignal;
 }
 
 export interface EmbeddedPostgres {
@@ -54,10 +56,11 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   const lock = await lockHome(home, options.dataDir);
   try {
     const binaries = await preparePostgresBinaries(home, options.log);
+    options.signal?.throwIfAborted();
     const cluster = await openCluster(home, binaries, options);
     const server = { binaries, cluster, home, durable: options.durable ?? true };
     await clearOldPostmaster(cluster.folder, options.log);
-    const { postmaster, port } = await startFirst(server, options.port);
+    const { postmaster, port } = await startFirst({ ...server, signal: options.signal }, options.port);
     return supervise(postmaster, {
       url: `postgresql://${cluster.user}:${cluster.password}@127.0.0.1:${port}/postgres`,
       dataDir: cluster.folder,
@@ -120,10 +123,6 @@ function supervise(first: Postmaster, supervision: Supervision): EmbeddedPostgre
   const isStopping = (): boolean => stopped.signal.aborted;
   let current = first;
 
-  // A process that ends without stop() (process.exit, an uncaught error) still shuts the server down.
-  const shutDownOnExit = (): void => current.requestStop();
-  process.once('exit', shutDownOnExit);
-
   async function keepRunning(): Promise<void> {
     for (;;) {
       await current.exited;
@@ -162,7 +161,6 @@ function supervise(first: Postmaster, supervision: Supervision): EmbeddedPostgre
         stopped.abort();
         await current.stop();
         await running;
-        process.removeListener('exit', shutDownOnExit);
         await lock.release();
       })();
       return stopping;

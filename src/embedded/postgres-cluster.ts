@@ -26,7 +26,7 @@ const UNFINISHED = `${CLUSTER_NAME}.initdb-`;
 export async function openCluster(
   home: PostgresHome,
   binaries: PostgresBinaries,
-  options: { log: (line: string) => void; durable?: boolean },
+  options: { log: (line: string) => void; durable?: boolean; signal?: AbortSignal },
 ): Promise<PostgresCluster> {
   await removeUnfinished(home.folder);
   const folder = join(home.folder, CLUSTER_NAME);
@@ -36,7 +36,7 @@ export async function openCluster(
   });
   if (content.length === 0) {
     options.log(`Making a PostgreSQL ${binaries.majorVersion} database in ${folder}.`);
-    await makeCluster(folder, home, binaries, options.durable ?? true);
+    await makeCluster(folder, home, binaries, options);
   }
   await checkVersion(folder, binaries.majorVersion);
   return { folder, user: USER, password: await readPassword(folder) };
@@ -51,7 +51,7 @@ async function makeCluster(
   folder: string,
   home: PostgresHome,
   binaries: PostgresBinaries,
-  durable: boolean,
+  { durable = true, signal }: { durable?: boolean; signal?: AbortSignal },
 ): Promise<void> {
   const workshop = join(home.folder, `${UNFINISHED}${randomBytes(4).toString('hex')}`);
   const cluster = join(workshop, CLUSTER_NAME);
@@ -63,7 +63,7 @@ async function makeCluster(
     await Promise.all([workshop, passwordFile].map((path) => chown(path, uid, gid)));
   }
   try {
-    await runInitdb(home, binaries.initdb, [
+    const initdb = [
       `--pgdata=${cluster}`,
       `--username=${USER}`,
       `--pwfile=${passwordFile}`,
@@ -74,7 +74,8 @@ async function makeCluster(
       '--locale-provider=builtin',
       '--builtin-locale=C.UTF-8',
       ...(durable ? [] : ['--no-sync']),
-    ]);
+    ];
+    await runInitdb(home, binaries.initdb, initdb, signal);
     await rename(passwordFile, join(cluster, PASSWORD_FILE));
     await rename(cluster, folder);
   } finally {
@@ -82,12 +83,21 @@ async function makeCluster(
   }
 }
 
-async function runInitdb(home: PostgresHome, program: string, args: string[]): Promise<void> {
+async function runInitdb(
+  home: PostgresHome,
+  program: string,
+  args: string[],
+  signal: AbortSignal | undefined,
+): Promise<void> {
   const child = await spawnInHome(home, program, args, ['ignore', 'pipe', 'pipe']);
+  const callOff = () => child.kill('SIGINT');
+  signal?.addEventListener('abort', callOff);
   let output = '';
   child.stdout?.on('data', (chunk: Buffer) => (output += chunk.toString()));
   child.stderr?.on('data', (chunk: Buffer) => (output += chunk.toString()));
   const code = await new Promise<number | null>((resolve) => child.once('close', resolve));
+  signal?.removeEventListener('abort', callOff);
+  signal?.throwIfAborted();
   if (code !== 0) throw new Error(`Cannot make a PostgreSQL database. ${advice(output)}\n${output.trim()}`);
 }
 

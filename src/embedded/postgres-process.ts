@@ -8,7 +8,8 @@ import type { PostgresHome } from './postgres-home.js';
 const ENVIRONMENT = { LC_ALL: 'C', TZ: 'UTC' };
 
 /**
- * Runs a program of PostgreSQL as the account of the home folder.
+ * Runs a program of PostgreSQL as the account of the home folder. A service that ends without stopping it (an
+ * uncaught error, a second Ctrl-C) interrupts it: a postmaster shuts down fast, initdb cleans up.
  *
  * @throws Error that says what keeps it from running here
  */
@@ -28,6 +29,9 @@ export function spawnInHome(
         detached: true,
         ...(account && { uid: account.uid, gid: account.gid }),
       });
+      const interrupt = (): void => void child.kill('SIGINT');
+      process.once('exit', interrupt);
+      child.once('exit', () => process.removeListener('exit', interrupt));
       child.once('spawn', () => resolve(child));
       child.once('error', (error) => reject(cannotRun(program, error)));
     } catch (error) {

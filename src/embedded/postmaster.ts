@@ -13,8 +13,6 @@ export interface Postmaster {
   readonly pid: number;
   /** Resolves when the process has ended, whatever the reason. */
   readonly exited: Promise<void>;
-  /** Asks for a fast shutdown and does not wait. */
-  requestStop(): void;
   /** Fast shutdown, then by force; resolves when the process has ended. */
   stop(): Promise<void>;
 }
@@ -34,6 +32,8 @@ export interface PostmasterOptions {
   home: PostgresHome;
   port: number;
   durable: boolean;
+  /** Calls the start off. */
+  signal?: AbortSignal | undefined;
 }
 
 const POLL_MS = 20;
@@ -51,7 +51,7 @@ const STOP_STEPS = [
 /**
  * Starts the server and waits until it accepts connections.
  *
- * @throws PostmasterError with the end of the server's log if it does not come up
+ * @throws PostmasterError with the end of the server's log if it does not come up; the reason of `signal`
  */
 export async function startPostmaster(options: PostmasterOptions): Promise<Postmaster> {
   const { binaries, cluster, home } = options;
@@ -75,11 +75,12 @@ export async function startPostmaster(options: PostmasterOptions): Promise<Postm
     const postmaster = {
       pid: child.pid ?? 0,
       exited,
-      requestStop: () => void child.kill('SIGINT'),
       stop: () => stopInSteps((signal) => child.kill(signal), isRunning),
     };
-    if (!(await becomesReady(postmaster.pid, cluster.folder, isRunning))) {
+    const isWanted = (): boolean => running && options.signal?.aborted !== true;
+    if (!(await becomesReady(postmaster.pid, cluster.folder, isWanted))) {
       await postmaster.stop();
+      options.signal?.throwIfAborted();
       throw explainFailure(await tail(logFile, logStart), options.port, logFile);
     }
     return postmaster;
@@ -105,9 +106,9 @@ function settings({ port, durable }: PostmasterOptions): string[] {
   return Object.entries(values).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
 }
 
-async function becomesReady(pid: number, cluster: string, isRunning: () => boolean): Promise<boolean> {
+async function becomesReady(pid: number, cluster: string, isWanted: () => boolean): Promise<boolean> {
   const deadline = Date.now() + START_TIMEOUT_MS;
-  while (isRunning() && Date.now() < deadline) {
+  while (isWanted() && Date.now() < deadline) {
     const file = await readPidFile(cluster);
     if (file?.pid === pid && file.status === 'ready') return true;
     await sleep(POLL_MS);

@@ -78,6 +78,11 @@ function exampleOf(code: ProblemCode): Record<string, unknown> {
   };
 }
 
+/** Whether this is a route of {@link serveApiDocs}: they are Fastify's own, without decorators. */
+export function isApiDocs(url = ''): boolean {
+  return /^\/docs(?:[-/]|$)/.test(url);
+}
+
 /** Serves Swagger UI at /docs and the document at /docs-json. */
 export function serveApiDocs(app: INestApplication): void {
   const document = SwaggerModule.createDocument(

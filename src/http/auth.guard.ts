@@ -1,58 +1,66 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
-import { CanActivate, createParamDecorator, ExecutionContext, Injectable, SetMetadata } from '@nestjs/common';
-import { Reflector } from '@nestjs/core';
-import type { FastifyRequest } from 'fastify';
+import { createParamDecorator, ExecutionContext, Injectable } from '@nestjs/common';
+import { FASTIFY_ROUTE_CONFIG_METADATA } from '@nestjs/platform-fastify/constants.js';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { Config } from '../config/config.js';
 import { Problem } from '../domain/errors.js';
 import { KeyCache } from '../persistence/key-cache.js';
+import { isApiDocs } from './api-docs.js';
 
 type Access = 'tenant' | 'admin' | 'public';
-const ACCESS = 'access';
 
-/** A route that needs no key: health, metrics, docs. */
-export const Public = () => SetMetadata(ACCESS, 'public' satisfies Access);
-
-/** A route for the admin key alone. */
-export const AdminOnly = () => SetMetadata(ACCESS, 'admin' satisfies Access);
-
-interface AuthenticatedRequest extends FastifyRequest {
-  tenantId?: string;
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    access?: Access;
+  }
+  interface FastifyRequest {
+    /** Whose key was presented. */
+    tenantId?: string;
+  }
 }
+
+/** A route, or all of a controller's, without a key: health, metrics, whatever something else opens. */
+export const Public = () => setAccess('public');
+
+/** A route, or all of a controller's, for the admin key alone. */
+export const AdminOnly = () => setAccess('admin');
 
 /** The id of the tenant whose key was presented. */
 export const TenantId = createParamDecorator((_: unknown, context: ExecutionContext): string => {
-  const { tenantId } = context.switchToHttp().getRequest<AuthenticatedRequest>();
+  const { tenantId } = context.switchToHttp().getRequest<FastifyRequest>();
   if (tenantId === undefined) throw new Error('A route without a tenant asked for one');
   return tenantId;
 });
 
+/**
+ * Asks each request for its key before a byte of its body is read, which Nest's own guards cannot: they run when it
+ * has been read and parsed. A path that leads nowhere ends here as well.
+ */
+export function guardRoutes(server: FastifyInstance, guard: AuthGuard): void {
+  server.addHook('onRequest', async (request) => {
+    if (request.is404) throw new Problem('not_found', `There is no route ${request.method} ${request.url}.`);
+    await guard.check(request);
+  });
+}
+
 /** Guards every route: unless marked otherwise, it wants a tenant's key (Bearer token or X-API-Key). */
 @Injectable()
-export class AuthGuard implements CanActivate {
+export class AuthGuard {
   private readonly adminHash: Buffer | null;
 
   constructor(
-    private readonly reflector: Reflector,
     private readonly keys: KeyCache,
     config: Config,
   ) {
     this.adminHash = config.adminApiKey === null ? null : sha256(config.adminApiKey);
   }
 
-  async canActivate(context: ExecutionContext): Promise<boolean> {
-    const access =
-      this.reflector.getAllAndOverride<Access | undefined>(ACCESS, [
-        context.getHandler(),
-        context.getClass(),
-      ]) ?? 'tenant';
-    if (access === 'public') return true;
-    const request = context.switchToHttp().getRequest<AuthenticatedRequest>();
-    if (access === 'admin') {
-      this.requireAdmin(request);
-    } else {
-      request.tenantId = await this.requireTenant(request);
-    }
-    return true;
+  /** @throws Problem unauthorized, forbidden, admin_key_not_configured */
+  async check(request: FastifyRequest): Promise<void> {
+    const { url, config } = request.routeOptions;
+    const access = config.access ?? (isApiDocs(url) ? 'public' : 'tenant');
+    if (access === 'admin') this.requireAdmin(request);
+    else if (access === 'tenant') request.tenantId = await this.requireTenant(request);
   }
 
   private requireAdmin(request: FastifyRequest): void {
@@ -87,4 +95,16 @@ function presentedKey(request: FastifyRequest): string {
 
 function sha256(text: string): Buffer {
   return createHash('sha256').update(text).digest();
+}
+
+/** Fastify hands a route's configuration to its hooks; a class stands for its methods that say nothing themselves. */
+function setAccess(access: Access): ClassDecorator & MethodDecorator {
+  return (target: object, _name?: string | symbol, method?: PropertyDescriptor) => {
+    const { prototype } = target as { prototype: object };
+    for (const { value } of method ? [method] : Object.values(Object.getOwnPropertyDescriptors(prototype))) {
+      if (typeof value !== 'function') continue;
+      const own = Reflect.getMetadata(FASTIFY_ROUTE_CONFIG_METADATA, value as object) as object | undefined;
+      Reflect.defineMetadata(FASTIFY_ROUTE_CONFIG_METADATA, { access, ...own }, value as object);
+    }
+  };
 }

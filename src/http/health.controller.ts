@@ -11,6 +11,8 @@ import { LaneScheduler } from '../queue/lane-scheduler.js';
 import { Public } from './auth.guard.js';
 
 const ALIVE_SECONDS = 20;
+/** A server that says nothing is away: whoever probes must hear so before they give up themselves. */
+const CHECK_MS = 2_000;
 
 /**
  * Postgres is the truth: without it the service is down. Without the queue or a worker it is degraded: it still
@@ -32,7 +34,7 @@ export class HealthController {
 
   @Get('health')
   @ApiOperation({
-    summary: 'Health of Postgres, Redis, the queue and the workers',
+    summary: 'Health of Postgres, Redis (where there is one), the queue and the workers',
     description: '503 when Postgres is away. `degraded` (200) while events are accepted but deliveries wait.',
   })
   @ApiOkResponse({ description: 'Up or degraded.' })
@@ -41,8 +43,8 @@ export class HealthController {
     try {
       return await this.health.check([
         () => this.postgres(),
-        () => this.queue('redis'),
-        () => this.queue('queue'),
+        ...(this.config.redisUrl === null ? [] : [() => this.redis()]),
+        () => this.queue(),
         () => this.workers(),
       ]);
     } catch (error) {
@@ -63,43 +65,63 @@ export class HealthController {
   async ready(): Promise<{ status: 'ready' }> {
     const { reasons } = this.readiness;
     if (reasons.length > 0) throw new Problem('unavailable', `Not ready: ${reasons.join(', ')}.`);
-    await this.database.run('select 1');
+    await inTime(this.database.run('select 1'));
     return { status: 'ready' };
   }
 
   private async postgres(): Promise<HealthIndicatorResult> {
     const indicator = this.indicators.check('postgres');
     try {
-      await this.database.run('select 1');
+      await inTime(this.database.run('select 1'));
       return indicator.up();
     } catch (error) {
       return indicator.down((error as Error).message);
     }
   }
 
-  private async queue(name: 'redis' | 'queue'): Promise<HealthIndicatorResult> {
-    const indicator = this.indicators.check(name);
-    if (this.config.redisUrl === null) return indicator.up({ engine: 'in-process' });
-    try {
-      if (!(await this.scheduler.isHealthy()))
-        return indicator.degraded('Redis cannot be reached; deliveries wait');
-      return name === 'redis'
-        ? indicator.up()
-        : indicator.up({ engine: 'bull', waiting: await this.scheduler.depth() });
-    } catch (error) {
-      return indicator.degraded((error as Error).message);
-    }
+  private redis(): Promise<HealthIndicatorResult> {
+    return this.unlessDegraded('redis', async () => {
+      await this.requireScheduler();
+      return {};
+    });
   }
 
-  private async workers(): Promise<HealthIndicatorResult> {
-    const indicator = this.indicators.check('workers');
-    try {
+  private queue(): Promise<HealthIndicatorResult> {
+    return this.unlessDegraded('queue', async () => {
+      await this.requireScheduler();
+      const engine = this.config.redisUrl === null ? 'in-process' : 'bull';
+      return { engine, waiting: await this.scheduler.depth() };
+    });
+  }
+
+  private workers(): Promise<HealthIndicatorResult> {
+    return this.unlessDegraded('workers', async () => {
       const alive = await this.heartbeats.countAlive(['worker', 'all'], ALIVE_SECONDS);
-      return alive > 0
-        ? indicator.up({ alive })
-        : indicator.degraded('no worker has been seen for 20 seconds');
+      if (alive === 0) throw new Error('no worker has been seen for 20 seconds');
+      return { alive };
+    });
+  }
+
+  private async requireScheduler(): Promise<void> {
+    if (!(await this.scheduler.isHealthy())) throw new Error('cannot be reached; deliveries wait');
+  }
+
+  private async unlessDegraded(name: string, check: () => Promise<object>): Promise<HealthIndicatorResult> {
+    const indicator = this.indicators.check(name);
+    try {
+      return indicator.up({ ...(await inTime(check())) });
     } catch (error) {
       return indicator.degraded((error as Error).message);
     }
   }
+}
+
+/** @throws Problem unavailable when it takes longer than a probe may */
+async function inTime<T>(work: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const limit = new Promise<never>((_, reject) => {
+    const late = new Problem('unavailable', `No answer within ${CHECK_MS / 1_000} seconds.`);
+    timer = setTimeout(() => reject(late), CHECK_MS);
+  });
+  return Promise.race([work, limit]).finally(() => clearTimeout(timer));
 }

@@ -1,5 +1,5 @@
 import { Module } from '@nestjs/common';
-import { APP_FILTER, APP_GUARD, APP_PIPE } from '@nestjs/core';
+import { APP_FILTER, APP_PIPE } from '@nestjs/core';
 import { TerminusModule } from '@nestjs/terminus';
 import { PrometheusModule } from '@willsoto/nestjs-prometheus';
 import { AuthGuard } from './auth.guard.js';
@@ -16,7 +16,7 @@ import { validationPipe } from './validation.pipe.js';
   ],
   controllers: [HealthController],
   providers: [
-    { provide: APP_GUARD, useClass: AuthGuard },
+    AuthGuard,
     { provide: APP_FILTER, useClass: ProblemFilter },
     { provide: APP_PIPE, useValue: validationPipe },
   ],

@@ -1,12 +1,13 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
-import { IsInt, IsOptional, IsString, Max, Min } from 'class-validator';
+import { IsInt, IsString, Max, Min } from 'class-validator';
 import { decodeCursor, Page, PageRequest } from '../persistence/page.js';
+import { MayBeLeftOut } from './may-be-left-out.js';
 
 /** The query of every list. */
 export class PageQuery {
   @ApiPropertyOptional({ minimum: 1, maximum: 100, default: 50, description: 'Rows a page.' })
-  @IsOptional()
+  @MayBeLeftOut()
   @Type(() => Number)
   @IsInt()
   @Min(1)
@@ -14,7 +15,7 @@ export class PageQuery {
   limit: number = 50;
 
   @ApiPropertyOptional({ description: 'The `next_cursor` of the page before.' })
-  @IsOptional()
+  @MayBeLeftOut()
   @IsString()
   cursor?: string;
 

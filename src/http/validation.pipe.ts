@@ -1,11 +1,18 @@
-import { ArgumentMetadata, ValidationPipe } from '@nestjs/common';
+import { ArgumentMetadata, SetMetadata, ValidationPipe } from '@nestjs/common';
 import { ValidationError } from 'class-validator';
 import { FieldError, invalidRequest, Problem } from '../domain/errors.js';
 
+const OPTIONAL_BODY = 'optionalBody';
+
+/** A DTO that a request without any body stands for as well, as if it were `{}`. */
+export const OptionalBody = (): ClassDecorator => SetMetadata(OPTIONAL_BODY, true);
+
 class DtoPipe extends ValidationPipe {
   override transform(value: unknown, metadata: ArgumentMetadata): Promise<unknown> {
-    // Only an absent body may stand for an empty one; the base class lets null do so too.
-    if (value !== undefined && (metadata.type === 'body' || metadata.type === 'query')) {
+    // The base class lets null, and an absent body, stand for an empty one.
+    const mayBeAbsent = metadata.metatype && Reflect.hasMetadata(OPTIONAL_BODY, metadata.metatype);
+    const isAbsent = value === undefined && mayBeAbsent;
+    if (!isAbsent && (metadata.type === 'body' || metadata.type === 'query')) {
       if (typeof value !== 'object' || value === null || Array.isArray(value)) {
         throw invalidRequest([{ path: 'body', message: 'must be a JSON object' }]);
       }

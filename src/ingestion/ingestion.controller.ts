@@ -18,6 +18,7 @@ import {
   ApiTags,
 } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { invalidRequest } from '../domain/errors.js';
 import { ApiProblems } from '../http/api-docs.js';
 import { TenantId } from '../http/auth.guard.js';
 import { RequestJson } from '../http/json-body.js';
@@ -39,6 +40,20 @@ const Origin = createParamDecorator((_: unknown, context: ExecutionContext) => {
   return { requestId: request.id, idempotencyKey: typeof key === 'string' ? key : undefined };
 });
 type Origin = { requestId: string; idempotencyKey: string | undefined };
+
+/** Of a batch, whose events have a key each: one for all of them would not keep a second batch from being stored. */
+const BatchOrigin = createParamDecorator((_: unknown, context: ExecutionContext) => {
+  const { id, headers } = context.switchToHttp().getRequest<FastifyRequest>();
+  if (headers['idempotency-key'] !== undefined) {
+    throw invalidRequest([
+      {
+        path: 'Idempotency-Key',
+        message: 'is not for batches; give each event an idempotency_key of its own',
+      },
+    ]);
+  }
+  return { requestId: id };
+});
 
 @ApiTags('Events')
 @ApiProblems(
@@ -81,13 +96,15 @@ export class IngestionController {
   @HttpCode(HttpStatus.ACCEPTED)
   @ApiOperation({
     summary: 'Hand in up to 1,000 events',
-    description: 'An answer for each event, in order. A bad one is rejected alone; the others are accepted.',
+    description:
+      'An answer for each event, in order. A bad one is rejected alone; the others are accepted. Each event has its ' +
+      'own `idempotency_key`; the header is refused.',
   })
   @ApiBody({ type: BatchRequest })
   @ApiAcceptedResponse({ type: BatchResponse })
   async ingestBatch(
     @TenantId() tenantId: string,
-    @Origin() { requestId }: Origin,
+    @BatchOrigin() { requestId }: Pick<Origin, 'requestId'>,
     @RequestJson() body: JsonBody,
   ): Promise<BatchResponse> {
     return BatchResponse.from(await this.ingestion.ingestBatch({ tenantId, requestId }, body));

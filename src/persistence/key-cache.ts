@@ -3,6 +3,8 @@ import { ChangeFeed } from './change-feed.js';
 import { ApiKeyRepository } from './repositories/api-key.repository.js';
 
 const MAX_AGE_MS = 60_000;
+/** Whoever goes on with a wrong key costs a query this often, and not with each request. */
+const UNKNOWN_MAX_AGE_MS = 5_000;
 const MAX_KEYS = 10_000;
 
 /** Whom a key speaks for. */
@@ -14,7 +16,9 @@ export interface KeyOwner {
 /** Which tenant a key belongs to, without a query when warm; kept right by {@link ChangeFeed}. */
 @Injectable()
 export class KeyCache {
-  private readonly owners = new Map<string, { owner: KeyOwner; loadedAt: number }>();
+  private readonly known = new Map<string, { owner: KeyOwner; loadedAt: number }>();
+  /** When each key was found to be nobody's. Apart from the others, so that made-up keys cannot crowd them out. */
+  private readonly unknown = new Map<string, number>();
   private generation = 0;
 
   constructor(
@@ -22,7 +26,8 @@ export class KeyCache {
     private readonly changes: ChangeFeed,
   ) {
     const clear = () => {
-      this.owners.clear();
+      this.known.clear();
+      this.unknown.clear();
       this.generation++;
     };
     changes.subscribe(({ table }) => {
@@ -33,14 +38,23 @@ export class KeyCache {
   /** @param hash SHA-256 of the key */
   async owner(hash: Buffer): Promise<KeyOwner | undefined> {
     const name = hash.toString('base64');
-    const cached = this.owners.get(name);
+    const cached = this.known.get(name);
     if (cached && cached.loadedAt > Date.now() - MAX_AGE_MS) return cached.owner;
+    if ((this.unknown.get(name) ?? 0) > Date.now() - UNKNOWN_MAX_AGE_MS) return undefined;
     const { generation } = this;
+    const wasListening = this.changes.isListening;
     const owner = await this.keys.findOwner(hash);
-    if (owner && this.changes.isListening && generation === this.generation) {
-      if (this.owners.size >= MAX_KEYS) this.owners.clear();
-      this.owners.set(name, { owner, loadedAt: Date.now() });
+    // Read while nobody listened, or before a change or a gap in listening, it may be out of date by now.
+    if (wasListening && generation === this.generation) {
+      const loadedAt = Date.now();
+      if (owner) setBounded(this.known, name, { owner, loadedAt });
+      else setBounded(this.unknown, name, loadedAt);
     }
     return owner;
   }
+}
+
+function setBounded<Value>(map: Map<string, Value>, name: string, value: Value): void {
+  if (map.size >= MAX_KEYS) map.clear();
+  map.set(name, value);
 }

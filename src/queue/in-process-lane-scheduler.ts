@@ -60,9 +60,7 @@ export class InProcessLaneScheduler extends LaneScheduler {
 
   private pump(): void {
     while (this.handler && !this.stopped && this.waiting.size > 0 && this.calls.size < MAX_CALLS_AT_ONCE) {
-      const lanes = [...this.waiting].slice(0, MAX_LANES_A_CALL);
-      for (const id of lanes) this.waiting.delete(id);
-      const call = this.handler(lanes)
+      const call = this.handler(this.takeWaiting())
         // As with Bull, lanes whose service failed are left to the sweep.
         .catch(() => undefined)
         .finally(() => {
@@ -71,5 +69,16 @@ export class InProcessLaneScheduler extends LaneScheduler {
         });
       this.calls.add(call);
     }
+  }
+
+  /** Those that have waited longest. */
+  private takeWaiting(): string[] {
+    const lanes: string[] = [];
+    for (const id of this.waiting) {
+      if (lanes.length === MAX_LANES_A_CALL) break;
+      lanes.push(id);
+      this.waiting.delete(id);
+    }
+    return lanes;
   }
 }

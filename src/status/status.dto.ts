@@ -1,5 +1,5 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { IsIn, IsOptional, IsUUID, Matches, ValidateBy } from 'class-validator';
+import { IsIn, IsUUID, Matches, ValidateBy } from 'class-validator';
 import {
   DELIVERY_STATUSES,
   type DeliveryStatus,
@@ -8,6 +8,7 @@ import {
 } from '../domain/delivery-status.js';
 import { isEventType } from '../domain/event-type.js';
 import { DeliveryResponse } from '../http/delivery.dto.js';
+import { MayBeLeftOut } from '../http/may-be-left-out.js';
 import { PageQuery, PageResponse } from '../http/paging.dto.js';
 import { DeliveryFilter, DeliveryRow } from '../persistence/repositories/delivery.repository.js';
 import { StoredEvent } from '../persistence/repositories/event.repository.js';
@@ -22,7 +23,7 @@ const IsEventType = () =>
 
 export class EventQuery extends PageQuery {
   @ApiPropertyOptional({ example: 'order.paid' })
-  @IsOptional()
+  @MayBeLeftOut()
   @IsEventType()
   event_type?: string;
 
@@ -30,24 +31,24 @@ export class EventQuery extends PageQuery {
     description: 'Finds the one event that holds this key: at most one row.',
     example: 'order-42-paid',
   })
-  @IsOptional()
+  @MayBeLeftOut()
   @Matches(/^[^\p{Cc}\p{Cs}]{1,256}$/u, { message: 'must be 1 to 256 characters without control characters' })
   idempotency_key?: string;
 }
 
 export class DeliveryQuery extends PageQuery {
   @ApiPropertyOptional({ format: 'uuid', example: '0198c0d0-11aa-7c3d-8e4f-a0b1c2d3e4f5' })
-  @IsOptional()
+  @MayBeLeftOut()
   @IsUUID(undefined, { message: 'must be the id of a subscription' })
   subscription_id?: string;
 
   @ApiPropertyOptional({ example: 'order.paid' })
-  @IsOptional()
+  @MayBeLeftOut()
   @IsEventType()
   event_type?: string;
 
   @ApiPropertyOptional({ enum: DELIVERY_STATUSES, example: 'retrying' })
-  @IsOptional()
+  @MayBeLeftOut()
   @IsIn(DELIVERY_STATUSES, { message: `must be one of ${DELIVERY_STATUSES.join(', ')}` })
   status?: DeliveryStatus;
 
@@ -56,7 +57,7 @@ export class DeliveryQuery extends PageQuery {
     description: 'The `id` of an event, as Posthorn gave it.',
     example: '0198c0de-7a5e-7a11-8c2d-1e2f3a4b5c6d',
   })
-  @IsOptional()
+  @MayBeLeftOut()
   @IsUUID(undefined, { message: 'must be the id of an event' })
   event_id?: string;
 

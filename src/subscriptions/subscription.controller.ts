@@ -1,5 +1,6 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Post, Put, Query } from '@nestjs/common';
 import {
+  ApiBody,
   ApiCreatedResponse,
   ApiNoContentResponse,
   ApiOkResponse,
@@ -127,6 +128,7 @@ export class SubscriptionController {
       'Deliveries carry a signature of each secret until the overlap is over, so that the subscriber can change ' +
       'over without losing one. The answer holds the new secret.',
   })
+  @ApiBody({ type: RotateSecretDto, required: false })
   @ApiOkResponse({ type: SubscriptionWithSecretResponse })
   @ApiProblems('malformed_json', 'invalid_request', 'not_found')
   rotateSubscriptionSecret(

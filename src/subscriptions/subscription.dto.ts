@@ -15,13 +15,11 @@ import {
   Max,
   MaxLength,
   Min,
-  ValidateIf,
   ValidateNested,
 } from 'class-validator';
+import { MayBeLeftOut } from '../http/may-be-left-out.js';
 import { PageQuery } from '../http/paging.dto.js';
-
-/** May be left out, but null is no value for it. */
-const MayBeLeftOut = () => ValidateIf((_, value) => value !== undefined);
+import { OptionalBody } from '../http/validation.pipe.js';
 
 function WholeNumber(min: number, max: number, unit = ''): PropertyDecorator {
   const message = `must be a whole number from ${min} to ${max} ${unit}`.trimEnd();
@@ -210,6 +208,7 @@ export class SubscriptionPatchDto extends SubscriptionFieldsDto {
 /** What both of them may give. */
 export type GivenFields = SubscriptionFieldsDto & { target_url?: string };
 
+@OptionalBody()
 export class RotateSecretDto {
   @ApiPropertyOptional({
     example: 'whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD4m3pN5Qz8wY=',
@@ -237,7 +236,7 @@ export class SubscriptionQuery extends PageQuery {
     example: 'true',
     description: 'Only active ones, or only others.',
   })
-  @IsOptional()
+  @MayBeLeftOut()
   @IsIn(['true', 'false'], { message: 'must be true or false' })
   is_active?: 'true' | 'false';
 }

@@ -1,10 +1,13 @@
 import 'reflect-metadata';
-import { Module } from '@nestjs/common';
+import { getQueueToken } from '@nestjs/bull';
+import { type INestApplicationContext, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
-import { afterEach, describe, expect, it } from 'vitest';
+import type { Queue } from 'bull';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { loadConfig } from '../../src/config/config.js';
 import { ConfigModule } from '../../src/config/config.module.js';
 import { createLogger, LOGGER } from '../../src/observability/logger.js';
+import { LANES_QUEUE } from '../../src/queue/bull-lane-scheduler.js';
 import { LaneScheduler, WAKE_HORIZON_MS } from '../../src/queue/lane-scheduler.js';
 import { QueueModule } from '../../src/queue/queue.module.js';
 import { freshRedis } from '../support/redis.js';
@@ -16,8 +19,9 @@ const SILENT = { provide: LOGGER, useValue: createLogger('silent', 'test') };
 
 /** What every adapter of the port must do; the engine relies on nothing else. */
 describe.each(['in-process', 'bull'])('the %s lane scheduler', (engine) => {
-  const opened: { close(): Promise<void> }[] = [];
+  const opened: INestApplicationContext[] = [];
   afterEach(async () => {
+    vi.useRealTimers();
     for (const app of opened.splice(0)) await app.close();
   });
 
@@ -45,6 +49,13 @@ describe.each(['in-process', 'bull'])('the %s lane scheduler', (engine) => {
     return scheduler;
   }
 
+  /** A count of the entries kept for later moments: timers from here on, or delayed jobs in Redis. */
+  function wakesAhead(): () => Promise<number> {
+    if (engine === 'bull') return () => opened[0]!.get<Queue>(getQueueToken(LANES_QUEUE)).getDelayedCount();
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    return () => Promise.resolve(vi.getTimerCount());
+  }
+
   /** Serves lanes and remembers which; `hold` keeps calls from ending. */
   async function serve(scheduler: LaneScheduler) {
     const served: string[] = [];
@@ -56,7 +67,9 @@ describe.each(['in-process', 'bull'])('the %s lane scheduler', (engine) => {
     });
     return {
       served,
-      block: () => (hold = new Promise((resolve) => (release = resolve))),
+      block: () => {
+        hold = new Promise((resolve) => (release = resolve));
+      },
       release: () => {
         hold = undefined;
         release();
@@ -130,10 +143,27 @@ describe.each(['in-process', 'bull'])('the %s lane scheduler', (engine) => {
     await waitFor(() => served.includes('a'), { what: 'the lane' });
   });
 
-  it('leaves what is far ahead to the sweep', async () => {
+  it('keeps what is ahead up to the horizon, and leaves the rest to the sweep', async () => {
     const scheduler = await open();
+    const countAhead = wakesAhead();
     await scheduler.wake(['a'], WAKE_HORIZON_MS + 1);
-    expect(await scheduler.depth()).toBe(0);
+    expect(await countAhead()).toBe(0);
+    await scheduler.wake(['a'], WAKE_HORIZON_MS);
+    expect(await countAhead()).toBe(1);
+  });
+
+  it('keeps few entries for a lane that is woken for thousands of moments', async () => {
+    const scheduler = await open();
+    const countAhead = wakesAhead();
+    const spanMs = 2_000;
+    const wakes = Array.from({ length: 4_000 }, (_, index) =>
+      scheduler.wake(['a'], WAKE_HORIZON_MS - 1 - (index % spanMs)),
+    );
+    await Promise.all(wakes);
+    const kept = await countAhead();
+    // A tenth of a second is one moment; the clock goes on meanwhile.
+    expect(kept).toBeGreaterThanOrEqual(spanMs / 100);
+    expect(kept).toBeLessThan(100);
   });
 
   it('serves thousands of lanes', async () => {

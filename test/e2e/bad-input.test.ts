@@ -262,6 +262,25 @@ describe('every list', () => {
   });
 });
 
+it('refuses each filter of a list that has no value', async () => {
+  const filters = operations
+    .filter(({ method }) => method === 'GET')
+    .flatMap((operation) =>
+      (operation.described.parameters ?? [])
+        .filter((parameter) => parameter.in === 'query')
+        .map(({ name }) => ({ operation, name })),
+    );
+  expect(filters.map(({ name }) => name)).toEqual(expect.arrayContaining(['is_active', 'status', 'reason']));
+  for (const { operation, name } of filters) {
+    for (const query of [`${name}=`, name]) {
+      const path = `${pathWith(operation, subscriptionId)}?${query}`;
+      const answer = await keyed(operation, posthorn, tenant).request('GET', path);
+      expectProblem(answer, `${nameOf(operation)}?${query}`, 'invalid_request');
+      expect(pathsOf(answer.body)).toEqual([name]);
+    }
+  }
+});
+
 /** Members of an event, the path that the refusal names. `undefined` leaves a member out. */
 const BAD_EVENTS: [members: Record<string, string | undefined>, path: string][] = [
   [{ event_type: undefined }, 'event_type'],
@@ -384,6 +403,17 @@ describe('an event', () => {
       const answer = await tenant.request('POST', '/events/batch', body);
       expectProblem(answer, 'batch', 'invalid_request');
       expect(['events', 'surprise']).toContain(answer.body.errors[0].path);
+    });
+  });
+
+  it('batch with an Idempotency-Key header is refused, since each event has a key of its own', async () => {
+    await leavesNothingBehind(async () => {
+      for (const header of ['key', '']) {
+        const body = `{"events":[${eventText({})}]}`;
+        const answer = await tenant.request('POST', '/events/batch', body, { 'idempotency-key': header });
+        expectProblem(answer, 'batch', 'invalid_request');
+        expect(pathsOf(answer.body)).toEqual(['Idempotency-Key']);
+      }
     });
   });
 

@@ -24,7 +24,11 @@ describe('/health', () => {
     const { status, body } = await anonymous.request('GET', '/health');
     expect(status).toBe(200);
     expect(body.status).toBe('ok');
-    expect(Object.keys(body.details).toSorted()).toEqual(['postgres', 'queue', 'redis', 'workers']);
+    expect(body.details).toEqual({
+      postgres: { status: 'up' },
+      queue: { status: 'up', engine: 'in-process', waiting: expect.any(Number) },
+      workers: { status: 'up', alive: 1 },
+    });
   });
 
   it('is degraded, and still accepts events, while Redis is away', async () => {
@@ -34,6 +38,9 @@ describe('/health', () => {
     await waitFor(async () => (await posthorn.anonymous.request('GET', '/health')).body.status === 'ok', {
       what: 'health to be ok',
     });
+    const { details } = (await posthorn.anonymous.request('GET', '/health')).body;
+    expect(details.redis).toEqual({ status: 'up' });
+    expect(details.queue).toEqual({ status: 'up', engine: 'bull', waiting: expect.any(Number) });
     await redis.kill();
     const { status, body } = await waitFor(
       async () => {
@@ -44,6 +51,7 @@ describe('/health', () => {
     );
     expect(status).toBe(200);
     expect(body.details.redis.status).toBe('degraded');
+    expect(body.details.queue.status).toBe('degraded');
     const tenant = await posthorn.tenant();
     expect((await tenant.request('POST', '/events', { event_type: 'a', payload: 1 })).status).toBe(202);
   });
@@ -72,6 +80,27 @@ describe('/health', () => {
     await waitFor(async () => (await posthorn.anonymous.request('GET', '/ready')).status === 200, {
       what: 'ready',
     });
+  });
+
+  it('is down within 3 seconds with a Postgres that says nothing, and so is /ready', async () => {
+    const database = await createDatabase();
+    const proxy = await startTcpProxy(database.url);
+    running.push({ stop: () => database.drop() }, { stop: () => proxy.close() });
+    const { anonymous } = await start({ databaseUrl: proxy.url });
+    const isReady = async () => (await anonymous.request('GET', '/ready')).status === 200;
+    await waitFor(isReady, { what: 'ready' });
+
+    proxy.freeze();
+    const frozenAt = performance.now();
+    const [health, ready] = await Promise.all(
+      ['/health', '/ready'].map((path) => anonymous.request('GET', path)),
+    );
+    expect(performance.now() - frozenAt).toBeLessThan(3_000);
+    expect(health).toMatchObject({ status: 503, body: { details: { postgres: { status: 'down' } } } });
+    expect(ready).toMatchObject({ status: 503, body: { code: 'unavailable' } });
+
+    proxy.mend();
+    await waitFor(isReady, { what: 'ready again' });
   });
 
   it('is degraded for an api that has seen no worker', async () => {

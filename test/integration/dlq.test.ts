@@ -162,7 +162,7 @@ describe('filters', () => {
     }
   });
 
-  it.each([
+  it.each<[unknown, string]>([
     [{ subscription_id: 'x' }, 'subscription_id'],
     [{ event_type: 'a\0b' }, 'event_type'],
     [{ reason: 'boredom' }, 'reason'],
@@ -171,6 +171,12 @@ describe('filters', () => {
     [{ to: '2026-13-01T00:00:00Z' }, 'to'],
     [{ to: 5 }, 'to'],
     [{ everything: true }, 'everything'],
+    ...['subscription_id', 'event_type', 'reason', 'from', 'to'].map(
+      (field): [Record<string, unknown>, string] => [{ [field]: null }, field],
+    ),
+    // `{}` means all, and has to be said.
+    [undefined, 'body'],
+    [null, 'body'],
   ])('refuses %j', async (filter, field) => {
     const id = await deadLetter();
     for (const path of ['/dlq/retry', '/dlq/discard']) {

@@ -18,7 +18,7 @@ const opened: { close(): Promise<void> }[] = [];
 beforeAll(async () => {
   const fresh = await createDatabase();
   const dataSource = await createDataSource(fresh.url).initialize();
-  opened.push({ close: fresh.drop }, { close: () => dataSource.destroy() });
+  opened.push({ close: () => fresh.drop() }, { close: () => dataSource.destroy() });
   database = new Database(dataSource);
   lanes = new LaneRepository(database);
   events = new EventRepository(database);
@@ -153,7 +153,7 @@ it('plans the claim once a connection, not at every call', async () => {
 
 async function createDatabaseUrl() {
   const fresh = await createDatabase();
-  opened.unshift({ close: fresh.drop });
+  opened.unshift({ close: () => fresh.drop() });
   return fresh;
 }
 

@@ -193,10 +193,13 @@ it('names every mistake at once', async () => {
   expect(pathsOf(body).sort()).toEqual(['event_types[1]', 'headers.host', 'secret', 'target_url']);
 });
 
-it.each([undefined, '{}'])('refuses to create a subscription without a target: %s', async (text) => {
+it.each([
+  ['target', '{}', 'target_url'],
+  ['body', undefined, 'body'],
+])('refuses to create a subscription without a %s', async (_, text, path) => {
   const { status, body } = await tenant.request('POST', '/subscriptions', text);
 
-  expect({ status, paths: pathsOf(body) }).toEqual({ status: 422, paths: ['target_url'] });
+  expect({ status, paths: pathsOf(body) }).toEqual({ status: 422, paths: [path] });
 });
 
 it.each(['null', '[]', '[{}]', '"text"', '5'])('refuses the body %s', async (text) => {

@@ -6,7 +6,9 @@ export interface TcpProxy {
   url: string;
   /** Breaks every connection and refuses new ones. */
   cut(): Promise<void>;
-  /** Lets connections through again. */
+  /** Keeps every connection open, new ones too, but nothing flows. */
+  freeze(): void;
+  /** Lets connections, and what they carry, through again. */
   mend(): void;
   close(): Promise<void>;
 }
@@ -16,6 +18,7 @@ export async function startTcpProxy(url: string): Promise<TcpProxy> {
   const target = new URL(url);
   const sockets = new Set<Socket>();
   let isCut = false;
+  let isFrozen = false;
   const server = createServer((client) => {
     if (isCut) {
       client.destroy();
@@ -28,6 +31,7 @@ export async function startTcpProxy(url: string): Promise<TcpProxy> {
     ] as const) {
       sockets.add(from);
       from.pipe(to);
+      if (isFrozen) from.pause();
       from.on('error', () => undefined);
       from.on('close', () => {
         sockets.delete(from);
@@ -47,7 +51,14 @@ export async function startTcpProxy(url: string): Promise<TcpProxy> {
   return {
     url: proxied.href,
     cut,
-    mend: () => (isCut = false),
+    freeze: () => {
+      isFrozen = true;
+      for (const socket of sockets) socket.pause();
+    },
+    mend: () => {
+      isCut = isFrozen = false;
+      for (const socket of sockets) socket.resume();
+    },
     close: async () => {
       await cut();
       await new Promise((resolve) => server.close(resolve));

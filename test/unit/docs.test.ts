@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { VARIABLE_NAMES } from '../../src/config/config.js';
 import { DEAD_REASONS } from '../../src/domain/delivery-status.js';
 import { PROBLEMS } from '../../src/domain/errors.js';
-import { maxAttempts, NAMED_POLICIES } from '../../src/domain/retry-policy.js';
+import { NAMED_POLICIES } from '../../src/domain/retry-policy.js';
 import { DEPTH_PROVIDERS } from '../../src/observability/depth-gauges.js';
 import { METRIC_PROVIDERS } from '../../src/observability/metrics.js';
 import { codeBlocks, codeRows, DOCUMENTS, readDocument, ROOT } from '../support/markdown.js';
@@ -69,7 +69,11 @@ describe('docs/api.md', () => {
       return [name, delays, Number(attempts)];
     });
     expect(documented).toEqual(
-      Object.entries(NAMED_POLICIES).map(([name, policy]) => [name, policy.delaysMs, maxAttempts(policy)]),
+      Object.entries(NAMED_POLICIES).map(([name, policy]) => [
+        name,
+        policy.delaysMs,
+        policy.delaysMs.length + 1,
+      ]),
     );
   });
 });

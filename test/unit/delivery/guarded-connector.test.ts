@@ -1,7 +1,7 @@
 import type { LookupAddress } from 'node:dns';
 import { afterEach, describe, expect, it } from 'vitest';
-import type { ResolveAddresses } from '../../../src/delivery/guarded-connector.js';
 import { HttpSender } from '../../../src/delivery/http-sender.js';
+import type { ResolveAddresses } from '../../../src/delivery/target-resolver.js';
 import { AddressRules } from '../../../src/domain/target-address.js';
 import { answer, LoopbackServer } from './loopback-server.js';
 

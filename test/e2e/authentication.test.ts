@@ -1,0 +1,68 @@
+import { connect } from 'node:net';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { ADMIN_KEY, Posthorn, startPosthorn, TestTenant } from '../support/posthorn.js';
+import { waitFor } from '../support/wait-for.js';
+
+const BODY_BYTES = 15_000_000;
+
+let posthorn: Posthorn;
+let tenant: TestTenant;
+
+beforeAll(async () => {
+  posthorn = await startPosthorn();
+  tenant = await posthorn.tenant();
+  const isReady = async () => (await posthorn.anonymous.request('GET', '/ready')).status === 200;
+  await waitFor(isReady, { what: 'ready' });
+});
+afterAll(() => posthorn.stop());
+
+/** The head of the answer to a request that announces a large body and sends none of it. */
+function answerBeforeBody(path: string, key: string | undefined, framing: string): Promise<string> {
+  const { hostname, port } = new URL(posthorn.url);
+  const head = [
+    `POST /api/v1${path} HTTP/1.1`,
+    'host: posthorn',
+    'content-type: application/json',
+    framing,
+    ...(key === undefined ? [] : [`authorization: Bearer ${key}`]),
+  ];
+  return new Promise((resolve, reject) => {
+    const socket = connect(Number(port), hostname, () => socket.write(`${head.join('\r\n')}\r\n\r\n`));
+    socket.on('error', reject);
+    socket.once('data', (chunk) => {
+      resolve(chunk.toString());
+      socket.destroy();
+    });
+  });
+}
+
+it.each<[string, string, () => string | undefined, number, string]>([
+  ['no key', '/events/batch', () => undefined, 401, 'unauthorized'],
+  ['an unknown key', '/events/batch', () => 'ph_unknown', 401, 'unauthorized'],
+  ['the admin key', '/events/batch', () => ADMIN_KEY, 403, 'forbidden'],
+  ['no key for tenants', '/tenants', () => undefined, 401, 'unauthorized'],
+  ["a tenant's key for tenants", '/tenants', () => tenant.apiKey, 403, 'forbidden'],
+  ['a path that leads nowhere', '/nowhere', () => tenant.apiKey, 404, 'not_found'],
+])('refuses %s before the body is there', async (_, path, keyOf, status, code) => {
+  for (const framing of [`content-length: ${BODY_BYTES}`, 'transfer-encoding: chunked']) {
+    const answer = await answerBeforeBody(path, keyOf(), framing);
+    expect(answer).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
+    expect(answer).toContain(`"code":"${code}"`);
+    expect(answer).toMatch(/\r\nx-request-id: /);
+  }
+});
+
+it('answers a client that sends its body regardless', async () => {
+  const body = Buffer.alloc(BODY_BYTES, ' ');
+  const answer = await posthorn.anonymous.request('POST', '/events/batch', body);
+  expect(answer).toMatchObject({ status: 401, body: { code: 'unauthorized' } });
+});
+
+it.each(['/health', '/ready', '/metrics', '/docs', '/docs/', '/docs-json', '/docs-yaml'])(
+  'wants no key for %s',
+  async (path) => {
+    for (const method of ['GET', 'HEAD']) {
+      expect((await posthorn.anonymous.request(method, path)).status, method).toBe(200);
+    }
+  },
+);

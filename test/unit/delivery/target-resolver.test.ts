@@ -1,0 +1,155 @@
+import type { LookupAddress } from 'node:dns';
+import { afterEach, describe, expect, it } from 'vitest';
+import { HttpSender } from '../../../src/delivery/http-sender.js';
+import { type ResolveAddresses, shared, targetResolver } from '../../../src/delivery/target-resolver.js';
+import { AddressRules } from '../../../src/domain/target-address.js';
+import { LoopbackDns } from './loopback-dns.js';
+import { answer, LoopbackServer } from './loopback-server.js';
+
+const CONNECT_TIMEOUT_MS = 400;
+const LOOPBACK: LookupAddress = { address: '127.0.0.1', family: 4 };
+
+const stops: (() => Promise<void>)[] = [];
+afterEach(async () => {
+  await Promise.all(stops.splice(0).map((stop) => stop()));
+});
+
+async function dnsWhere(knowledgeOf: Parameters<typeof LoopbackDns.start>[0]): Promise<LoopbackDns> {
+  const dns = await LoopbackDns.start(knowledgeOf);
+  stops.push(() => dns.stop());
+  return dns;
+}
+
+/** A system that knows every name, after `waits`; `asked` tells which ones it was asked for. */
+function systemThat(waits: (name: string) => Promise<void> = () => Promise.resolve()) {
+  const asked: string[] = [];
+  const resolve: ResolveAddresses = async (name) => {
+    asked.push(name);
+    await waits(name);
+    return [LOOPBACK];
+  };
+  return { asked, resolve };
+}
+
+const aTurn = () => new Promise(setImmediate);
+
+describe('a public name', () => {
+  it('is answered while the look-ups of a hundred others hang', async () => {
+    const dns = await dnsWhere((name) => (name.startsWith('silent') ? 'silent' : '203.0.113.7'));
+    const { resolve: system, asked } = systemThat(() => new Promise(() => undefined));
+    const resolve = targetResolver({ connectTimeoutMs: 60_000, servers: [dns.server], system });
+    for (let count = 0; count < 100; count++) void resolve(`silent-${count}.example.test`).catch(() => {});
+
+    expect(await resolve('quick.example.test')).toEqual([{ address: '203.0.113.7', family: 4 }]);
+    expect(dns.asked).toContain('silent-99.example.test');
+    expect(asked).toEqual([]);
+  });
+
+  it('is given up within the connect timeout if nobody answers', async () => {
+    const dns = await dnsWhere(() => 'silent');
+    const { resolve: system, asked } = systemThat();
+    const resolve = targetResolver({ connectTimeoutMs: CONNECT_TIMEOUT_MS, servers: [dns.server], system });
+    const from = performance.now();
+    await expect(resolve('silent.example.test')).rejects.toMatchObject({ code: 'ETIMEOUT' });
+    expect(performance.now() - from).toBeLessThan(CONNECT_TIMEOUT_MS);
+    // Of the system, it would hang again.
+    expect(asked).toEqual([]);
+  });
+
+  it('that DNS does not know is asked of the system', async () => {
+    const dns = await dnsWhere(() => 'unknown');
+    const { resolve: system, asked } = systemThat();
+    const resolve = targetResolver({ connectTimeoutMs: CONNECT_TIMEOUT_MS, servers: [dns.server], system });
+    expect(await resolve('orders.team')).toEqual([LOOPBACK]);
+    expect(asked).toEqual(['orders.team']);
+  });
+
+  it('takes one place at most among the look-ups of the system', async () => {
+    const dns = await dnsWhere(() => 'unknown');
+    let release = () => {};
+    const { resolve: system, asked } = systemThat((name) =>
+      name === 'first.test' ? new Promise((resolve) => (release = resolve)) : Promise.resolve(),
+    );
+    const resolve = targetResolver({ connectTimeoutMs: CONNECT_TIMEOUT_MS, servers: [dns.server], system });
+    const first = resolve('first.test');
+    await expect.poll(() => asked).toEqual(['first.test']);
+    const second = resolve('second.test');
+    await expect.poll(() => dns.asked).toContain('second.test');
+    expect(await resolve('localhost')).toEqual([LOOPBACK]);
+    expect(asked).toEqual(['first.test', 'localhost']);
+    release();
+    await Promise.all([first, second]);
+    expect(asked).toEqual(['first.test', 'localhost', 'second.test']);
+  });
+});
+
+describe("the operator's own names", () => {
+  it.each(['localhost', 'localhost.', 'api.localhost', 'redis'])('come from the system: %s', async (name) => {
+    const dns = await dnsWhere(() => '203.0.113.7');
+    const { resolve: system } = systemThat();
+    const resolve = targetResolver({ connectTimeoutMs: CONNECT_TIMEOUT_MS, servers: [dns.server], system });
+    expect(await resolve(name)).toEqual([LOOPBACK]);
+    expect(dns.asked).toEqual([]);
+  });
+
+  it('are known to the real system', async () => {
+    const addresses = await targetResolver({ connectTimeoutMs: CONNECT_TIMEOUT_MS })('localhost');
+    expect(addresses).toContainEqual(LOOPBACK);
+  });
+});
+
+describe('shared', () => {
+  it('looks a name up once for all who wait, and again for who comes later', async () => {
+    let release = () => {};
+    const { resolve, asked } = systemThat(() => new Promise((done) => (release = done)));
+    const lookup = shared(resolve);
+    const waiting = [lookup('a.test'), lookup('b.test'), lookup('a.test')];
+    expect(asked).toEqual(['a.test', 'b.test']);
+    release();
+    void waiting[0]!.then(() => undefined);
+    await waiting[1];
+    await aTurn();
+    void lookup('b.test');
+    expect(asked).toEqual(['a.test', 'b.test', 'b.test']);
+  });
+
+  it('looks a name up again after a failure', async () => {
+    let times = 0;
+    const lookup = shared(() => Promise.reject(new Error(`failure ${++times}`)));
+    await expect(lookup('a.test')).rejects.toThrow('failure 1');
+    await expect(lookup('a.test')).rejects.toThrow('failure 2');
+  });
+});
+
+describe('a sender', () => {
+  it('reaches one host while the look-ups of a hundred others hang, which end by the connect timeout', async () => {
+    const server = await LoopbackServer.start(answer(200));
+    const dns = await dnsWhere((name) => (name.startsWith('silent') ? 'silent' : '127.0.0.1'));
+    const sender = new HttpSender({
+      rules: AddressRules.parse('127.0.0.0/8'),
+      connectTimeoutMs: CONNECT_TIMEOUT_MS,
+      maxConnectionsPerOrigin: 16,
+      resolve: targetResolver({ connectTimeoutMs: 60_000, servers: [dns.server] }),
+    });
+    stops.push(
+      () => sender.close(),
+      () => server.stop(),
+    );
+    const send = (host: string) =>
+      sender.send({
+        url: `http://${host}:${server.port}/`,
+        headers: {},
+        body: Buffer.from('{}'),
+        timeoutMs: 5_000,
+      });
+    const silent = Array.from({ length: 300 }, (_, index) => send(`silent-${index % 100}.example.test`));
+    let ended = 0;
+    for (const result of silent) void result.then(() => ended++);
+
+    expect(await send('quick.example.test')).toMatchObject({ statusCode: 200 });
+    expect(ended).toBe(0);
+    // Three connections a name share its look-up: one question for each family.
+    expect(dns.asked.filter((name) => name === 'silent-0.example.test')).toHaveLength(2);
+    for (const result of await Promise.all(silent)) expect(result).toMatchObject({ code: 'connect_timeout' });
+  });
+});
