@@ -70,7 +70,7 @@ describe('/health', () => {
     expect((await posthorn.anonymous.request('GET', '/ready')).status).toBe(503);
     const refused = await tenant.request('POST', '/events', { event_type: 'a', payload: 1 });
     expect(refused).toMatchObject({ status: 503, body: { code: 'unavailable' } });
-    expect(refused.headers['retry-after']).toBeDefined();
+    expect(Number(refused.headers['retry-after'])).toBeGreaterThan(0);
 
     proxy.mend();
     await waitFor(
