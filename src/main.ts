@@ -34,6 +34,7 @@ let stoppingSince = 0;
 const stopping = new AbortController();
 const stopRequested = once(stopping.signal, 'abort');
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, handleSignal);
+process.on('unhandledRejection', failAndStop);
 
 try {
   await start();
@@ -92,10 +93,20 @@ function handleSignal(): void {
   stop();
 }
 
+/** Says what happened in the error's own words only: what hangs on it may be a password. */
+function failAndStop(error: unknown): void {
+  const { message } = error as Error;
+  const isLogin = /^(WRONGPASS|NOAUTH)/.test(message);
+  say(`Posthorn stops: ${message}${isLogin ? '\nCheck the user and password in REDIS_URL.' : ''}`);
+  process.exitCode = 1;
+  stop();
+}
+
 /** From here on the deadline runs, beyond which the process ends with what is left undone. */
 function stop(): void {
   if (stopping.signal.aborted) return;
   stoppingSince = performance.now();
+  if (app && !checkOnly) say('Posthorn stops when what is in flight is finished …');
   setTimeout(() => process.exit(1), closingDeadlineMs).unref();
   stopping.abort();
 }

@@ -79,11 +79,19 @@ const BY_STATUS: Record<number, ProblemCode> = {
   503: 'unavailable',
 };
 
+/** Where Nest's own message does not say what to do. */
+const ADVICE: Partial<Record<ProblemCode, string>> = {
+  internal: 'Try again; the log has the details.',
+  unsupported_media_type: 'Send the body as JSON, with the header Content-Type: application/json.',
+  payload_too_large:
+    'The body is larger than this route accepts (see MAX_PAYLOAD_BYTES and MAX_BATCH_BYTES).',
+};
+
 export function toProblem(error: unknown): Problem {
   if (error instanceof Problem) return error;
   if (error instanceof HttpException) {
     const code = BY_STATUS[error.getStatus()] ?? (error.getStatus() >= 500 ? 'internal' : 'invalid_request');
-    return new Problem(code, code === 'internal' ? 'Try again; the log has the details.' : error.message);
+    return new Problem(code, ADVICE[code] ?? error.message);
   }
   const { code, statusCode } = (error ?? {}) as { code?: string; statusCode?: number };
   const known = code === undefined ? undefined : KNOWN[code];

@@ -2,7 +2,9 @@ import { BullModule } from '@nestjs/bull';
 import { DynamicModule, Module } from '@nestjs/common';
 import { Redis } from 'ioredis';
 import type { RedisOptions } from 'ioredis';
+import type { Logger } from 'pino';
 import { Config } from '../config/config.js';
+import { LOGGER } from '../observability/logger.js';
 import { BullLaneScheduler, LANES_QUEUE } from './bull-lane-scheduler.js';
 import { InProcessLaneScheduler } from './in-process-lane-scheduler.js';
 import { LaneScheduler } from './lane-scheduler.js';
@@ -29,10 +31,11 @@ export class QueueModule {
       imports: [
         BullModule.registerQueueAsync({
           name: LANES_QUEUE,
-          inject: [Config],
-          useFactory: (config: Config) => ({
+          inject: [Config, LOGGER],
+          useFactory: (config: Config, logger: Logger) => ({
             prefix: config.queuePrefix,
-            createClient: (type, options) => connect(type, config.redisUrl ?? '', options),
+            createClient: (type, options) =>
+              reportOutages(connect(type, config.redisUrl ?? '', options), logger),
           }),
         }),
       ],
@@ -58,6 +61,19 @@ function connect(type: 'client' | 'subscriber' | 'bclient', url: string, options
       ? { ...common, maxRetriesPerRequest: 1, commandTimeout: 5_000 }
       : { ...common, maxRetriesPerRequest: null, enableReadyCheck: false },
   );
-  client.on('error', () => undefined);
+  return client;
+}
+
+/** One line when Redis goes away and one when it is back; ioredis itself tells at every try. */
+function reportOutages(client: Redis, logger: Logger): Redis {
+  let isAway = false;
+  client.on('error', (error) => {
+    if (!isAway) logger.warn({ err: error }, 'redis.away');
+    isAway = true;
+  });
+  client.on('ready', () => {
+    if (isAway) logger.info('redis.back');
+    isAway = false;
+  });
   return client;
 }
