@@ -12,6 +12,7 @@ import { Lane } from './lane.js';
 
 /** Lanes that one claim statement serves. */
 const MAX_LANES_A_CLAIM = 100;
+const MAX_RELEASES = 1_000;
 /** Idle lanes are forgotten beyond this number, and with them how their target behaved. */
 const MAX_IDLE_LANES = 20_000;
 
@@ -34,6 +35,7 @@ export class LaneRunner {
   private readonly queueForRoom: (() => void)[] = [];
   private readonly idle: (() => void)[] = [];
   private readonly claims: Batcher<ClaimRequest, ClaimedDelivery[]>;
+  private readonly releases: Batcher<ClaimedDelivery, undefined>;
 
   constructor(
     private readonly repository: LaneRepository,
@@ -46,6 +48,11 @@ export class LaneRunner {
     this.claims = new Batcher({
       flush: (requests) => this.claim(requests),
       maxWeight: MAX_LANES_A_CLAIM,
+      lingerMs: 2,
+    });
+    this.releases = new Batcher({
+      flush: (deliveries) => this.release(deliveries),
+      maxWeight: MAX_RELEASES,
       lingerMs: 0,
     });
   }
@@ -62,6 +69,7 @@ export class LaneRunner {
   async stop(): Promise<void> {
     this.stopping.abort();
     for (const enter of this.queueForRoom.splice(0)) enter();
+    for (const lane of this.lanes.values()) lane.dismiss();
     if (this.inHand > 0) await this.drain();
     await this.attempts.close();
   }
@@ -119,7 +127,7 @@ export class LaneRunner {
       lane.hasMore = claimed === quota;
       for (const delivery of deliveries) void this.send(lane, delivery, subscription, leaseEndsAt);
     } finally {
-      lane.sending -= quota - claimed;
+      lane.claimed -= quota - claimed;
       this.giveBack(lane, quota - claimed);
     }
   }
@@ -152,30 +160,37 @@ export class LaneRunner {
     return requests.map(({ subscriptionId }) => byLane.get(subscriptionId) ?? []);
   }
 
+  private async release(deliveries: ClaimedDelivery[]): Promise<undefined[]> {
+    await this.repository.release(deliveries);
+    return deliveries.map(() => undefined);
+  }
+
   private async send(
     lane: Lane,
     delivery: ClaimedDelivery & { send_after_ms?: number },
     subscription: Subscription | undefined,
     leaseEndsAt: number,
   ): Promise<void> {
+    let entered = false;
     const answered = once(() => {
-      lane.sending--;
+      lane.claimed--;
+      if (entered) lane.leave();
       this.lookIfWanted(lane);
     });
     try {
       const slotCame = await this.waitForSlot(delivery.send_after_ms ?? 0);
+      entered = slotCame && !this.stopping.signal.aborted && (await lane.enter());
       const current = await this.reread(subscription);
       const mayEndInTime = performance.now() + (current?.timeoutMs ?? 0) < leaseEndsAt;
-      if (!slotCame || !mayEndInTime || current?.isActive === false)
-        await this.repository.release([delivery]);
+      if (!entered || !mayEndInTime || current?.isActive === false) await this.releases.add(delivery);
       else this.learn(lane, await this.attempts.run(delivery, current, answered));
     } catch (error) {
       this.logger.error({ err: error, delivery_id: delivery.id }, 'attempt.unrecorded');
     } finally {
       answered();
       this.giveBack(lane, 1);
-      // With a concurrency limit, it is the record that frees a place.
-      if (subscription?.rules.maxConcurrency != null) lane.hasMore = true;
+      // What was given back is due again; with a concurrency limit, it is the record that frees a place.
+      if (!entered || subscription?.rules.maxConcurrency != null) lane.hasMore = true;
       this.lookIfWanted(lane);
     }
   }
@@ -216,7 +231,7 @@ export class LaneRunner {
       : Math.max(Math.min(lane.room, this.config.workerCount - this.inHand), 0);
     lane.hasMore = quota === 0;
     if (quota === 0) this.queueForRoom.shift()?.();
-    lane.sending += quota;
+    lane.claimed += quota;
     lane.inHand += quota;
     this.inHand += quota;
     return quota;

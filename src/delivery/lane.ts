@@ -1,16 +1,20 @@
 /** Requests open to a subscription that nothing is known about yet, and to one that does not answer. */
 const FIRST_WINDOW = 16;
 const LEAST_WINDOW = 4;
+/** Deliveries claimed and not answered, for each request that may be open, while the target accepts everything. */
+const CLAIMED_A_REQUEST = 4;
 /** Deliveries in hand, for each request that may be open: those whose answers are being written down wait for nobody. */
-const IN_HAND_A_REQUEST = 4;
+const IN_HAND_A_REQUEST = 8;
 
 /**
  * One subscription's deliveries in this process. How many requests may be open follows how the target behaves: one more
- * after each success, half as many after each silence. So a dead target holds few connections of the worker.
+ * after each success, half as many after each silence. So a dead target holds few connections of the worker. Once the
+ * window is fully open, more is claimed than may be sent at once, so that one claim serves many deliveries and is made
+ * while others are being sent.
  */
 export class Lane {
   /** Claimed and not answered yet. */
-  sending = 0;
+  claimed = 0;
   /** Claimed and not recorded yet. */
   inHand = 0;
   /** The last look left something behind that was due. */
@@ -20,6 +24,10 @@ export class Lane {
   /** It was woken while being looked at. */
   lookAgain = false;
   private window: number;
+  /** The target has accepted so many in a row that the window is as wide as it gets. */
+  private isFlowing = false;
+  private open = 0;
+  private line: ((mayGo: boolean) => void)[] = [];
 
   constructor(
     readonly id: string,
@@ -30,23 +38,54 @@ export class Lane {
 
   /** How many more deliveries may be claimed. */
   get room(): number {
-    return Math.min(this.window - this.sending, this.window * IN_HAND_A_REQUEST - this.inHand);
+    return Math.min(this.capacity - this.claimed, this.window * IN_HAND_A_REQUEST - this.inHand);
   }
 
   /** Worth another claim: not for every single delivery that ends, but before the lane runs dry. */
   get wantsMore(): boolean {
-    return this.hasMore && this.room * 2 >= this.window;
+    return this.hasMore && this.room * 2 >= this.capacity;
   }
 
   get isIdle(): boolean {
     return this.inHand === 0 && !this.looking && !this.hasMore;
   }
 
-  widen(): void {
-    this.window = Math.min(this.window + 1, this.concurrency);
+  /**
+   * Waits until another request may be open.
+   * @returns whether to send it, and {@link leave} afterwards; false for what was claimed in vain
+   */
+  async enter(): Promise<boolean> {
+    if (this.open >= this.window) return new Promise((resolve) => this.line.push(resolve));
+    this.open++;
+    return true;
   }
 
+  leave(): void {
+    this.open--;
+    while (this.open < this.window && this.line.length > 0) {
+      this.open++;
+      this.line.shift()?.(true);
+    }
+  }
+
+  /** Sends away what waits to enter. */
+  dismiss(): void {
+    for (const tell of this.line.splice(0)) tell(false);
+  }
+
+  widen(): void {
+    if (this.window < this.concurrency) this.window++;
+    else this.isFlowing = true;
+  }
+
+  /** What was claimed ahead of a target that fell silent is better given back than kept waiting for it. */
   narrow(): void {
+    this.isFlowing = false;
     this.window = Math.max(Math.floor(this.window / 2), Math.min(LEAST_WINDOW, this.concurrency));
+    this.dismiss();
+  }
+
+  private get capacity(): number {
+    return this.isFlowing ? this.window * CLAIMED_A_REQUEST : this.window;
   }
 }

@@ -8,7 +8,7 @@ import { isTemporary } from '../persistence/database.js';
 import { AttemptResult, LaneRepository } from '../persistence/repositories/lane.repository.js';
 
 const MAX_RESULTS_A_COMMIT = 500;
-const LINGER_MS = 2;
+const LINGER_MS = 5;
 const RETRY_MS = 200;
 
 /** Writes results in batches, patiently: what a subscriber has answered must not be lost to a Postgres restart. */

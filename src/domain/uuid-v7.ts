@@ -1,14 +1,20 @@
-import { randomFillSync } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 
-const RANDOM_BYTES_PER_UUID = 10;
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+const MAX_MS = 2 ** 48 - 1;
+/** Hexadecimal digits of randomness that an id takes: 3 and 3 and 12 after version and variant, one for the variant. */
+const DIGITS_PER_UUID = 19;
 /** One call to the system's random source serves this many ids: a call of its own costs more than the id. */
 const UUIDS_PER_REFILL = 512;
-const MAX_MS = 2 ** 48 - 1;
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
-const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
+/** The digit that begins with the two bits of the variant, 10, by the digit whose other two bits it takes. */
+const VARIANT: Record<string, string> = Object.fromEntries(
+  [...'0123456789abcdef'].map((digit, value) => [digit, '89ab'.charAt(value & 3)]),
+);
 
-const pool = new Uint8Array(RANDOM_BYTES_PER_UUID * UUIDS_PER_REFILL);
-let used = pool.length;
+let random = '';
+let used = 0;
+let lastMs = -1;
+let lastTimestamp = '';
 
 /**
  * A new UUID version 7 (RFC 9562 section 5.7): 48 bits of time, then 74 random bits. Ids of different
@@ -18,30 +24,19 @@ let used = pool.length;
  * @throws RangeError if the time does not fit in 48 bits
  */
 export function uuidV7(ms: number): string {
-  if (used === pool.length) {
-    randomFillSync(pool);
+  if (used === random.length) {
+    random = randomBytes((DIGITS_PER_UUID * UUIDS_PER_REFILL) / 2).toString('hex');
     used = 0;
   }
+  if (ms !== lastMs) {
+    lastTimestamp = timestampPart(ms);
+    lastMs = ms;
+  }
   const at = used;
-  used += RANDOM_BYTES_PER_UUID;
-  const versionAndRandom = (byteAt(at) & 0x0f) | 0x70;
-  const variantAndRandom = (byteAt(at + 2) & 0x3f) | 0x80;
-  return (
-    timestampPart(ms) +
-    '-' +
-    hex(versionAndRandom) +
-    hex(byteAt(at + 1)) +
-    '-' +
-    hex(variantAndRandom) +
-    hex(byteAt(at + 3)) +
-    '-' +
-    hex(byteAt(at + 4)) +
-    hex(byteAt(at + 5)) +
-    hex(byteAt(at + 6)) +
-    hex(byteAt(at + 7)) +
-    hex(byteAt(at + 8)) +
-    hex(byteAt(at + 9))
-  );
+  used += DIGITS_PER_UUID;
+  const variant = VARIANT[random.charAt(at)] as string;
+  const [second, third] = [random.slice(at + 1, at + 4), random.slice(at + 4, at + 7)];
+  return `${lastTimestamp}-7${second}-${variant}${third}-${random.slice(at + 7, used)}`;
 }
 
 /**
@@ -69,22 +64,6 @@ function timestampPart(ms: number): string {
   if (!Number.isInteger(ms) || ms < 0 || ms > MAX_MS) {
     throw new RangeError(`a UUIDv7 needs a time of whole milliseconds from 0 to 2^48 - 1, not ${ms}`);
   }
-  const high = Math.floor(ms / 2 ** 16);
-  return (
-    hex((high >>> 24) & 0xff) +
-    hex((high >>> 16) & 0xff) +
-    hex((high >>> 8) & 0xff) +
-    hex(high & 0xff) +
-    '-' +
-    hex(Math.floor(ms / 2 ** 8) & 0xff) +
-    hex(ms & 0xff)
-  );
-}
-
-function byteAt(index: number): number {
-  return pool[index] as number;
-}
-
-function hex(byte: number): string {
-  return HEX[byte] as string;
+  const digits = ms.toString(16).padStart(12, '0');
+  return `${digits.slice(0, 8)}-${digits.slice(8)}`;
 }

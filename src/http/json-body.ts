@@ -1,4 +1,3 @@
-import { createParamDecorator, ExecutionContext } from '@nestjs/common';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { isUtf8 } from 'node:buffer';
 import { Problem } from '../domain/errors.js';
@@ -52,10 +51,9 @@ export function parseJson(body: Buffer): unknown {
  * The JSON body of a request, as it came and parsed, for routes that need its bytes.
  * @throws Problem unsupported_media_type when the request carried none
  */
-export const RequestJson = createParamDecorator((_: unknown, context: ExecutionContext) => {
-  const { rawBody, body } = context.switchToHttp().getRequest<FastifyRequest>();
+export function jsonOf({ rawBody, body }: FastifyRequest): { raw: Buffer; value: unknown } {
   if (rawBody === undefined) {
     throw new Problem('unsupported_media_type', 'Send a JSON document with Content-Type: application/json.');
   }
   return { raw: rawBody, value: body };
-});
+}

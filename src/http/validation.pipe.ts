@@ -9,6 +9,8 @@ export const OptionalBody = (): ClassDecorator => SetMetadata(OPTIONAL_BODY, tru
 
 class DtoPipe extends ValidationPipe {
   override transform(value: unknown, metadata: ArgumentMetadata): Promise<unknown> {
+    // What a decorator of ours took from the request, checked there.
+    if (metadata.type === 'custom') return Promise.resolve(value);
     // The base class lets null, and an absent body, stand for an empty one.
     const mayBeAbsent = metadata.metatype && Reflect.hasMetadata(OPTIONAL_BODY, metadata.metatype);
     const isAbsent = value === undefined && mayBeAbsent;

@@ -20,8 +20,8 @@ import {
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { invalidRequest } from '../domain/errors.js';
 import { ApiProblems } from '../http/api-docs.js';
-import { TenantId } from '../http/auth.guard.js';
-import { RequestJson } from '../http/json-body.js';
+import { tenantOf } from '../http/auth.guard.js';
+import { jsonOf } from '../http/json-body.js';
 import { UuidParam } from '../http/uuid-param.pipe.js';
 import type { JsonBody } from './incoming-event.js';
 import {
@@ -31,20 +31,22 @@ import {
   EventAcceptedResponse,
   EventRequest,
 } from './ingestion.dto.js';
-import { Accepted, IngestionService } from './ingestion.service.js';
+import { type Accepted, IngestionService, type Sender } from './ingestion.service.js';
 
-/** What the request itself says of its origin. */
-const Origin = createParamDecorator((_: unknown, context: ExecutionContext) => {
+/** Who hands in, and what. One parameter instead of four: Nest runs its pipes for each (4 µs a request). */
+const Submission = createParamDecorator((_: unknown, context: ExecutionContext): Submission => {
   const request = context.switchToHttp().getRequest<FastifyRequest>();
-  const key = request.headers['idempotency-key'];
-  return { requestId: request.id, idempotencyKey: typeof key === 'string' ? key : undefined };
+  return { sender: senderOf(request), body: jsonOf(request) };
 });
-type Origin = { requestId: string; idempotencyKey: string | undefined };
+interface Submission {
+  sender: Sender;
+  body: JsonBody;
+}
 
 /** Of a batch, whose events have a key each: one for all of them would not keep a second batch from being stored. */
-const BatchOrigin = createParamDecorator((_: unknown, context: ExecutionContext) => {
-  const { id, headers } = context.switchToHttp().getRequest<FastifyRequest>();
-  if (headers['idempotency-key'] !== undefined) {
+const BatchSubmission = createParamDecorator((_: unknown, context: ExecutionContext): Submission => {
+  const request = context.switchToHttp().getRequest<FastifyRequest>();
+  if (request.headers['idempotency-key'] !== undefined) {
     throw invalidRequest([
       {
         path: 'Idempotency-Key',
@@ -52,8 +54,12 @@ const BatchOrigin = createParamDecorator((_: unknown, context: ExecutionContext)
       },
     ]);
   }
-  return { requestId: id };
+  return { sender: senderOf(request), body: jsonOf(request) };
 });
+
+const SenderOfRequest = createParamDecorator((_: unknown, context: ExecutionContext) =>
+  senderOf(context.switchToHttp().getRequest<FastifyRequest>()),
+);
 
 @ApiTags('Events')
 @ApiProblems(
@@ -84,12 +90,10 @@ export class IngestionController {
   @ApiOkResponse({ type: EventAcceptedResponse, description: 'Known already; its status now.' })
   @ApiProblems('idempotency_conflict')
   async ingest(
-    @TenantId() tenantId: string,
-    @Origin() origin: Origin,
-    @RequestJson() body: JsonBody,
+    @Submission() { sender, body }: Submission,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<EventAcceptedResponse> {
-    return answer(await this.ingestion.ingest({ tenantId, ...origin }, body), reply);
+    return answer(await this.ingestion.ingest(sender, body), reply);
   }
 
   @Post('events/batch')
@@ -102,12 +106,8 @@ export class IngestionController {
   })
   @ApiBody({ type: BatchRequest })
   @ApiAcceptedResponse({ type: BatchResponse })
-  async ingestBatch(
-    @TenantId() tenantId: string,
-    @BatchOrigin() { requestId }: Pick<Origin, 'requestId'>,
-    @RequestJson() body: JsonBody,
-  ): Promise<BatchResponse> {
-    return BatchResponse.from(await this.ingestion.ingestBatch({ tenantId, requestId }, body));
+  async ingestBatch(@BatchSubmission() { sender, body }: Submission): Promise<BatchResponse> {
+    return BatchResponse.from(await this.ingestion.ingestBatch(sender, body));
   }
 
   @Post('webhooks/ingest/:subscription_id')
@@ -124,13 +124,11 @@ export class IngestionController {
   @ApiOkResponse({ type: EventAcceptedResponse, description: 'Known already; its status now.' })
   @ApiProblems('not_found', 'idempotency_conflict')
   async ingestFor(
-    @TenantId() tenantId: string,
-    @Origin() origin: Origin,
+    @Submission() { sender, body }: Submission,
     @Param('subscription_id', UuidParam) subscriptionId: string,
-    @RequestJson() body: JsonBody,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<EventAcceptedResponse> {
-    return answer(await this.ingestion.ingestFor({ tenantId, ...origin }, subscriptionId, body), reply);
+    return answer(await this.ingestion.ingestFor(sender, subscriptionId, body), reply);
   }
 
   @Post('subscriptions/:id/test')
@@ -144,12 +142,20 @@ export class IngestionController {
   @ApiAcceptedResponse({ type: EventAcceptedResponse })
   @ApiProblems('not_found', 'conflict')
   async sendTest(
-    @TenantId() tenantId: string,
-    @Origin() { requestId }: Origin,
+    @SenderOfRequest() sender: Sender,
     @Param('id', UuidParam) id: string,
   ): Promise<EventAcceptedResponse> {
-    return EventAcceptedResponse.from(await this.ingestion.sendTest({ tenantId, requestId }, id));
+    return EventAcceptedResponse.from(await this.ingestion.sendTest(sender, id));
   }
+}
+
+function senderOf(request: FastifyRequest): Sender {
+  const key = request.headers['idempotency-key'];
+  return {
+    tenantId: tenantOf(request),
+    requestId: request.id,
+    idempotencyKey: typeof key === 'string' ? key : undefined,
+  };
 }
 
 /** 202 for a new event, 200 for one that was known. */

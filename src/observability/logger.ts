@@ -4,6 +4,10 @@ import { Logger, pino } from 'pino';
 /** Injection token of the process' pino logger. */
 export const LOGGER = Symbol('logger');
 
+/** Lines are written together: as soon as they have so many bytes, and every so many milliseconds. */
+const WRITE_BYTES = 8 * 1024;
+const WRITE_MS = 100;
+
 /**
  * JSON lines on standard output. Written in the background, since there is a line for every attempt; pino itself
  * writes out what is left when the process exits. What is logged is chosen field by field: never a request, a
@@ -18,7 +22,7 @@ export function createLogger(level: string, role: string): Logger {
       formatters: { level: (label) => ({ level: label }) },
       serializers: { err: describeError },
     },
-    pino.destination({ sync: false }),
+    pino.destination({ sync: false, minLength: WRITE_BYTES, periodicFlush: WRITE_MS }),
   );
 }
 

@@ -5,7 +5,7 @@ export interface BatcherOptions<Item, Result> {
   maxWeight: number;
   /** 1 for every item, unless given. */
   weigh?: (item: Item) => number;
-  /** How long the first item of a batch may wait for company. */
+  /** How long the first item of a batch waits for company, if the batch before had any. */
   lingerMs: number;
 }
 
@@ -17,13 +17,16 @@ interface Waiting<Item, Result> {
 
 /**
  * Gathers what concurrent callers ask for into few statements (group commit). One batch is flushed at a time; while it
- * is, items pile up to a larger next one, so the batch size follows the load.
+ * is, items pile up to a larger next one, so the batch size follows the load. An item that comes alone, after one that
+ * came alone, is not kept waiting.
  */
 export class Batcher<Item, Result> {
   private waiting: Waiting<Item, Result>[] = [];
   private weight = 0;
   private isFlushing = false;
-  private timer: NodeJS.Timeout | undefined;
+  private hadCompany = false;
+  /** Takes back the flush that is about to begin. */
+  private unschedule: (() => void) | undefined;
 
   constructor(private readonly options: BatcherOptions<Item, Result>) {}
 
@@ -38,14 +41,25 @@ export class Batcher<Item, Result> {
   private schedule(): void {
     if (this.isFlushing || this.waiting.length === 0) return;
     if (this.weight >= this.options.maxWeight) this.flush();
-    else this.timer ??= setTimeout(() => this.flush(), this.options.lingerMs);
+    else this.unschedule ??= this.flushSoon();
+  }
+
+  private flushSoon(): () => void {
+    if (this.hadCompany && this.options.lingerMs > 0) {
+      const timer = setTimeout(() => this.flush(), this.options.lingerMs);
+      return () => clearTimeout(timer);
+    }
+    const immediate = setImmediate(() => this.flush());
+    return () => clearImmediate(immediate);
   }
 
   private flush(): void {
-    clearTimeout(this.timer);
-    this.timer = undefined;
+    this.unschedule?.();
+    this.unschedule = undefined;
     this.isFlushing = true;
-    void this.settle(this.takeBatch()).finally(() => {
+    const batch = this.takeBatch();
+    this.hadCompany = batch.length > 1;
+    void this.settle(batch).finally(() => {
       this.isFlushing = false;
       this.schedule();
     });

@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { DeliveryCounts } from '../../domain/delivery-status.js';
 import { uuidTime, uuidV7Floor } from '../../domain/uuid-v7.js';
+import { arrayLiteral } from '../array-literal.js';
 import { Database } from '../database.js';
 import { Page, PageRequest, toPage } from '../page.js';
 
@@ -102,21 +103,21 @@ export class EventRepository {
     const offsets = events.map(({ payload }) => (offset += payload.length) - payload.length);
     const deliveries = events.flatMap((event) => event.deliveries.map((delivery) => ({ event, delivery })));
     const rows = await this.database.run<{ id: string }>(INSERT_EVENTS, [
-      events.map((event) => event.id),
-      events.map((event) => event.tenantId),
+      arrayLiteral(events.map((event) => event.id)),
+      arrayLiteral(events.map((event) => event.tenantId)),
       events.map((event) => event.eventId),
       events.map((event) => event.eventType),
       events.map((event) => event.idempotencyKey),
       events.map((event) => event.fingerprint),
       Buffer.concat(events.map((event) => event.payload)),
-      offsets,
-      events.map((event) => event.payload.length),
+      arrayLiteral(offsets),
+      arrayLiteral(events.map((event) => event.payload.length)),
       events.map((event) => event.requestId),
       events.map((event) => event.receivedAt),
-      events.map((event) => event.deliveries.length),
-      deliveries.map(({ delivery }) => delivery.id),
-      deliveries.map(({ event }) => event.id),
-      deliveries.map(({ delivery }) => delivery.subscriptionId),
+      arrayLiteral(events.map((event) => event.deliveries.length)),
+      arrayLiteral(deliveries.map(({ delivery }) => delivery.id)),
+      arrayLiteral(deliveries.map(({ event }) => event.id)),
+      arrayLiteral(deliveries.map(({ delivery }) => delivery.subscriptionId)),
     ]);
     return new Set(rows.map(({ id }) => id));
   }

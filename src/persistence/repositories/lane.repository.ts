@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { DeadReason, DeliveryStatus } from '../../domain/delivery-status.js';
+import { arrayLiteral } from '../array-literal.js';
 import { Connection, Database } from '../database.js';
 
 /** A delivery in a worker's hands, until its lease runs out. */
@@ -74,12 +75,18 @@ const TAKE_DUE = `
  * Locked and leased rows are skipped, so any number of workers may claim in one lane. The claim changes no indexed
  * column, which keeps it a heap-only update. The arrays stand in subqueries so that the planner cannot see their
  * length: else it would plan each call anew for it (1.1 ms instead of 0.26 ms a claim).
+ *
+ * The commit does not wait for the disk (`synchronous_commit` off for this transaction): a claim that a crash of
+ * Postgres undoes was never anything but a lease, and the delivery is due again, as it is after any crash in the middle
+ * of a request.
  */
 const CLAIM_DUE = {
   name: 'claim-due',
   text: `
-    with due as (
-      select d.* from unnest((select $2::uuid[]), (select $3::int[])) as lane(subscription_id, quota)
+    with relaxed as materialized (
+      select set_config('synchronous_commit', 'off', true)
+    ), due as (
+      select d.* from relaxed, unnest((select $2::uuid[]), (select $3::int[])) as lane(subscription_id, quota)
       cross join lateral (
         select id, event_id, leased_until is not null as interrupted from delivery
         where subscription_id = lane.subscription_id and next_attempt_at <= now()
@@ -187,18 +194,18 @@ export class LaneRepository {
    */
   async record(results: AttemptResult[]): Promise<Set<string>> {
     const rows = await this.database.run<{ id: string }>(RECORD_RESULTS, [
-      results.map((result) => result.deliveryId),
-      results.map((result) => result.attemptNumber),
+      arrayLiteral(results.map((result) => result.deliveryId)),
+      arrayLiteral(results.map((result) => result.attemptNumber)),
       results.map((result) => result.startedAt),
-      results.map((result) => result.durationMs),
-      results.map((result) => result.statusCode),
-      results.map((result) => result.success),
+      arrayLiteral(results.map((result) => result.durationMs)),
+      arrayLiteral(results.map((result) => result.statusCode)),
+      arrayLiteral(results.map((result) => result.success)),
       results.map((result) => result.error),
       results.map((result) => result.responseHeaders),
       results.map((result) => result.responseBody),
-      results.map((result) => result.status),
-      results.map((result) => result.retryInMs),
-      results.map((result) => result.deadReason),
+      arrayLiteral(results.map((result) => result.status)),
+      arrayLiteral(results.map((result) => result.retryInMs)),
+      arrayLiteral(results.map((result) => result.deadReason)),
     ]);
     return new Set(rows.map(({ id }) => id));
   }

@@ -6,8 +6,39 @@ describe('Lane', () => {
   it('begins narrow, and widens with every success up to its concurrency', () => {
     const lane = new Lane('a', 64);
     expect(lane.room).toBe(16);
-    for (let success = 0; success < 100; success++) lane.widen();
+    for (let success = 0; success < 48; success++) lane.widen();
     expect(lane.room).toBe(64);
+  });
+
+  it('claims ahead once the target has accepted so many in a row, until it falls silent', () => {
+    const lane = new Lane('a', 64);
+    for (let success = 0; success < 49; success++) lane.widen();
+    expect(lane.room).toBe(256);
+    lane.narrow();
+    expect(lane.room).toBe(32);
+  });
+
+  it('lets no more in than the window has room for, in the order of coming', async () => {
+    const lane = new Lane('a', 2);
+    const went: number[] = [];
+    const enter = (number: number) => lane.enter().then((mayGo) => mayGo && went.push(number));
+    const all = [1, 2, 3, 4].map(enter);
+    await Promise.all(all.slice(0, 2));
+    expect(went).toEqual([1, 2]);
+    lane.leave();
+    await all[2];
+    expect(went).toEqual([1, 2, 3]);
+    lane.leave();
+    await all[3];
+    expect(went).toEqual([1, 2, 3, 4]);
+  });
+
+  it('sends away what waits, when the target falls silent', async () => {
+    const lane = new Lane('a', 1);
+    expect(await lane.enter()).toBe(true);
+    const waiting = lane.enter();
+    lane.narrow();
+    expect(await waiting).toBe(false);
   });
 
   it('halves with every silence, but keeps trying', () => {
@@ -22,18 +53,17 @@ describe('Lane', () => {
     const lane = new Lane('a', 2);
     expect(lane.room).toBe(2);
     lane.narrow();
-    lane.widen();
     expect(lane.room).toBe(2);
   });
 
   it('wants more when half of its window is free and something was left behind', () => {
     const lane = new Lane('a', 64);
-    lane.sending = 16;
+    lane.claimed = 16;
     expect(lane.wantsMore).toBe(false);
     lane.hasMore = true;
-    lane.sending = 9;
+    lane.claimed = 9;
     expect(lane.wantsMore).toBe(false);
-    lane.sending = 8;
+    lane.claimed = 8;
     expect(lane.wantsMore).toBe(true);
   });
 
@@ -47,7 +77,7 @@ describe('Lane', () => {
         }
         lane.hasMore = true;
         expect(lane.room).toBeGreaterThanOrEqual(1);
-        expect(lane.room).toBeLessThanOrEqual(concurrency);
+        expect(lane.room).toBeLessThanOrEqual(concurrency * 4);
         expect(lane.wantsMore).toBe(true);
       }),
     );

@@ -1,10 +1,10 @@
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import type { Change, ChangeFeed } from '../../../src/persistence/change-feed.js';
 import { KeyCache, KeyOwner } from '../../../src/persistence/key-cache.js';
 import type { ApiKeyRepository } from '../../../src/persistence/repositories/api-key.repository.js';
 
-const HASH = createHash('sha256').update('a key').digest();
+const KEY = 'a key';
 
 let stored: KeyOwner | undefined;
 /** A query has its result when it begins, and answers when this settles. */
@@ -49,22 +49,22 @@ it.each([
   ['an unknown key for 5 seconds', () => undefined, 5_000],
 ])('remembers %s', async (_, store, ms) => {
   const before = store();
-  expect(await cache.owner(HASH)).toEqual(before);
+  expect(await cache.owner(KEY)).toEqual(before);
   const after = (stored = someone());
   vi.setSystemTime(100_000 + ms - 1);
-  expect(await cache.owner(HASH)).toEqual(before);
+  expect(await cache.owner(KEY)).toEqual(before);
   vi.setSystemTime(100_000 + ms);
-  expect(await cache.owner(HASH)).toEqual(after);
+  expect(await cache.owner(KEY)).toEqual(after);
 });
 
 it.each(['api_key', 'tenant'])('knows at once when an %s changed', async (table) => {
-  expect(await cache.owner(HASH)).toBeUndefined();
+  expect(await cache.owner(KEY)).toBeUndefined();
   stored = someone();
   feed.announce(table);
-  expect(await cache.owner(HASH)).toEqual(stored);
+  expect(await cache.owner(KEY)).toEqual(stored);
   stored = undefined;
   feed.announce(table);
-  expect(await cache.owner(HASH)).toBeUndefined();
+  expect(await cache.owner(KEY)).toBeUndefined();
 });
 
 it.each<[string, () => void, () => void]>([
@@ -84,10 +84,10 @@ it.each<[string, () => void, () => void]>([
   before();
   let answer!: () => void;
   answering = new Promise((resolve) => (answer = resolve));
-  const reading = cache.owner(HASH);
+  const reading = cache.owner(KEY);
   stored = undefined;
   during();
   answer();
   await reading;
-  expect(await cache.owner(HASH)).toBeUndefined();
+  expect(await cache.owner(KEY)).toBeUndefined();
 });
