@@ -6,6 +6,7 @@ import {
   HttpStatus,
   Param,
   Post,
+  Req,
   Res,
 } from '@nestjs/common';
 import {
@@ -56,10 +57,6 @@ const BatchSubmission = createParamDecorator((_: unknown, context: ExecutionCont
   }
   return { sender: senderOf(request), body: jsonOf(request) };
 });
-
-const SenderOfRequest = createParamDecorator((_: unknown, context: ExecutionContext) =>
-  senderOf(context.switchToHttp().getRequest<FastifyRequest>()),
-);
 
 @ApiTags('Events')
 @ApiProblems(
@@ -142,10 +139,10 @@ export class IngestionController {
   @ApiAcceptedResponse({ type: EventAcceptedResponse })
   @ApiProblems('not_found', 'conflict')
   async sendTest(
-    @SenderOfRequest() sender: Sender,
+    @Req() request: FastifyRequest,
     @Param('id', UuidParam) id: string,
   ): Promise<EventAcceptedResponse> {
-    return EventAcceptedResponse.from(await this.ingestion.sendTest(sender, id));
+    return EventAcceptedResponse.from(await this.ingestion.sendTest(senderOf(request), id));
   }
 }
 
