@@ -7,7 +7,11 @@ import { signatureHeaders } from '../domain/signature.js';
 import { VERSION } from '../domain/version.js';
 import { LOGGER } from '../observability/logger.js';
 import { Metrics } from '../observability/metrics.js';
-import { AttemptResult, ClaimedDelivery } from '../persistence/repositories/lane.repository.js';
+import {
+  AttemptResult,
+  ClaimedDelivery,
+  LoadedDelivery,
+} from '../persistence/repositories/lane.repository.js';
 import { Subscription, SubscriptionCache } from '../persistence/subscription-cache.js';
 import { CLOCK } from './clock.token.js';
 import { HttpSender } from './http-sender.js';
@@ -17,6 +21,8 @@ import { ResultWriter } from './result-writer.js';
 export interface AttemptReport {
   /** The target answered with 2xx; answered otherwise; did not answer; was not called. */
   target: 'accepted' | 'answered' | 'silent' | 'not called';
+  /** How long the target took. */
+  durationMs: number;
   /** When the delivery is due again, from now; null when it is not. */
   retryInMs: number | null;
 }
@@ -51,7 +57,7 @@ export class AttemptService {
    * @throws only when the result could not be recorded; the lease then sees to another attempt
    */
   async run(
-    delivery: ClaimedDelivery,
+    delivery: LoadedDelivery,
     subscription: Subscription | undefined,
     answered: () => void,
   ): Promise<AttemptReport> {
@@ -70,7 +76,11 @@ export class AttemptService {
     ]);
     this.announce(delivery, attempt, concluded, changed);
     if (outcome.kind === 'gone') await this.disable(subscription);
-    return { target: targetOf(concluded), retryInMs: changed ? attempt.retryInMs : null };
+    return {
+      target: targetOf(concluded),
+      durationMs: result.durationMs,
+      retryInMs: changed ? attempt.retryInMs : null,
+    };
   }
 
   /** Closes all connections. Requests that are still open end, and their deliveries are due again at once. */
@@ -79,7 +89,7 @@ export class AttemptService {
     await this.sender.close();
   }
 
-  private send(delivery: ClaimedDelivery, subscription: Subscription, startedAt: Date): Promise<SendResult> {
+  private send(delivery: LoadedDelivery, subscription: Subscription, startedAt: Date): Promise<SendResult> {
     const { payload: body } = delivery;
     return this.sender.send({
       url: subscription.targetUrl,
@@ -165,7 +175,7 @@ export class AttemptService {
         duration_ms: attempt.durationMs,
         lag_ms: Math.round(delivery.lag_ms),
         retry_in_ms: attempt.retryInMs,
-        bytes: delivery.payload.length,
+        bytes: delivery.payload_bytes,
       },
       'delivery.attempted',
     );
@@ -189,7 +199,7 @@ export class AttemptService {
       deadReason: 'subscription_deleted',
     });
     this.metrics.concluded('dead', 'subscription_deleted');
-    return { target: 'not called', retryInMs: null };
+    return { target: 'not called', durationMs: 0, retryInMs: null };
   }
 
   /** Keeps the history complete; the fence makes sure that it changes no status. */

@@ -6,6 +6,7 @@ import { AttemptService } from './attempt.service.js';
 import { CLOCK } from './clock.token.js';
 import { HttpSender } from './http-sender.js';
 import { LaneRunner } from './lane-runner.js';
+import { PayloadLoader } from './payload-loader.js';
 import { ResultWriter } from './result-writer.js';
 import { SweepService } from './sweep.service.js';
 
@@ -26,6 +27,7 @@ import { SweepService } from './sweep.service.js';
     },
     AttemptService,
     LaneRunner,
+    PayloadLoader,
     ResultWriter,
   ],
 })

@@ -4,11 +4,17 @@ import type { Logger } from 'pino';
 import { Config } from '../config/config.js';
 import { LOGGER } from '../observability/logger.js';
 import { Batcher } from '../persistence/batcher.js';
-import { ClaimedDelivery, LaneRepository } from '../persistence/repositories/lane.repository.js';
+import {
+  ClaimedDelivery,
+  LaneRepository,
+  LoadedDelivery,
+} from '../persistence/repositories/lane.repository.js';
 import { Subscription, SubscriptionCache } from '../persistence/subscription-cache.js';
 import { LaneScheduler } from '../queue/lane-scheduler.js';
 import { AttemptReport, AttemptService } from './attempt.service.js';
 import { Lane } from './lane.js';
+import { PayloadLoader } from './payload-loader.js';
+import { Grant, Pace, SharedRoom } from './shared-room.js';
 
 /** Lanes that one claim statement serves. */
 const MAX_LANES_A_CLAIM = 100;
@@ -21,6 +27,15 @@ interface ClaimRequest {
   quota: number;
 }
 
+/** What the deliveries of one claim have in common. */
+interface Claim {
+  subscription: Subscription | undefined;
+  /** On the monotonic clock, in milliseconds. */
+  leaseEndsAt: number;
+  /** Under which their room was taken. */
+  pace: Pace;
+}
+
 /**
  * Serves the lanes that were woken in this process: claims what is due, hands it to {@link AttemptService}, and goes
  * on while a lane has more. Lanes share the worker's capacity in the order in which they ask for it.
@@ -28,11 +43,9 @@ interface ClaimRequest {
 @Injectable()
 export class LaneRunner {
   private readonly lanes = new Map<string, Lane>();
-  /** Deliveries claimed and not recorded yet. */
-  private inHand = 0;
+  /** For deliveries claimed and not recorded yet. */
+  private readonly room: SharedRoom<Lane>;
   private stopping = new AbortController();
-  /** Looks that wait for the worker to have capacity, first come first served. */
-  private readonly queueForRoom: (() => void)[] = [];
   private readonly idle: (() => void)[] = [];
   private readonly claims: Batcher<ClaimRequest, ClaimedDelivery[]>;
   private readonly releases: Batcher<ClaimedDelivery, undefined>;
@@ -41,10 +54,12 @@ export class LaneRunner {
     private readonly repository: LaneRepository,
     private readonly subscriptions: SubscriptionCache,
     private readonly attempts: AttemptService,
+    private readonly payloads: PayloadLoader,
     private readonly scheduler: LaneScheduler,
     private readonly config: Config,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
+    this.room = new SharedRoom(config.workerCount);
     this.claims = new Batcher({
       flush: (requests) => this.claim(requests),
       maxWeight: MAX_LANES_A_CLAIM,
@@ -57,9 +72,18 @@ export class LaneRunner {
     });
   }
 
-  /** Looks at each lane; resolves when that is done, while what was claimed is still being sent. */
+  /**
+   * Looks at each lane; resolves when that is done, while what was claimed is still being sent. Only lanes known as
+   * quick are waited for, so that a full worker takes no more: others may have to wait for as long as a timeout.
+   */
   async run(subscriptionIds: string[]): Promise<void> {
-    await Promise.all(subscriptionIds.map((id) => this.look(this.lane(id))));
+    await Promise.all(
+      subscriptionIds.map((id) => {
+        const lane = this.lane(id);
+        const looked = this.look(lane);
+        return lane.pace === 'quick' ? looked : undefined;
+      }),
+    );
   }
 
   /**
@@ -68,9 +92,10 @@ export class LaneRunner {
    */
   async stop(): Promise<void> {
     this.stopping.abort();
-    for (const enter of this.queueForRoom.splice(0)) enter();
+    this.room.close();
+    this.payloads.close();
     for (const lane of this.lanes.values()) lane.dismiss();
-    if (this.inHand > 0) await this.drain();
+    if (this.room.filled > 0) await this.drain();
     await this.attempts.close();
   }
 
@@ -78,7 +103,7 @@ export class LaneRunner {
     const drained = new Promise<void>((resolve) => this.idle.push(resolve));
     const deadline = sleep(this.config.shutdownDeadlineMs, 'deadline', { ref: false });
     if ((await Promise.race([drained, deadline])) !== 'deadline') return;
-    this.logger.warn({ in_hand: this.inHand }, 'shutdown.deadline');
+    this.logger.warn({ in_hand: this.room.filled }, 'shutdown.deadline');
     await this.attempts.close();
     await drained;
   }
@@ -117,7 +142,7 @@ export class LaneRunner {
     const subscription = await this.subscriptions.findLane(lane.id);
     lane.hasMore = false;
     if (subscription && !subscription.isActive) return;
-    const quota = await this.takeRoom(lane);
+    const { amount: quota, pace } = await this.takeRoom(lane);
     if (quota === 0) return;
     let claimed = 0;
     try {
@@ -125,10 +150,10 @@ export class LaneRunner {
       const deliveries = await this.claimFor(lane, quota, subscription);
       claimed = deliveries.length;
       lane.hasMore = claimed === quota;
-      for (const delivery of deliveries) void this.send(lane, delivery, subscription, leaseEndsAt);
+      for (const delivery of deliveries) void this.send(lane, delivery, { subscription, leaseEndsAt, pace });
     } finally {
       lane.claimed -= quota - claimed;
-      this.giveBack(lane, quota - claimed);
+      this.giveBack(lane, pace, quota - claimed);
     }
   }
 
@@ -168,10 +193,10 @@ export class LaneRunner {
   private async send(
     lane: Lane,
     delivery: ClaimedDelivery & { send_after_ms?: number },
-    subscription: Subscription | undefined,
-    leaseEndsAt: number,
+    { subscription, leaseEndsAt, pace }: Claim,
   ): Promise<void> {
     let entered = false;
+    let loaded: LoadedDelivery | null = null;
     const answered = once(() => {
       lane.claimed--;
       if (entered) lane.leave();
@@ -180,17 +205,19 @@ export class LaneRunner {
     try {
       const slotCame = await this.waitForSlot(delivery.send_after_ms ?? 0);
       entered = slotCame && !this.stopping.signal.aborted && (await lane.enter());
+      if (entered) loaded = await this.payloads.load(delivery, pace);
       const current = await this.reread(subscription);
       const mayEndInTime = performance.now() + (current?.timeoutMs ?? 0) < leaseEndsAt;
-      if (!entered || !mayEndInTime || current?.isActive === false) await this.releases.add(delivery);
-      else this.learn(lane, await this.attempts.run(delivery, current, answered));
+      if (!loaded || !mayEndInTime || current?.isActive === false) await this.releases.add(delivery);
+      else this.learn(lane, await this.attempts.run(loaded, current, answered));
     } catch (error) {
       this.logger.error({ err: error, delivery_id: delivery.id }, 'attempt.unrecorded');
     } finally {
       answered();
-      this.giveBack(lane, 1);
+      if (loaded) this.payloads.letGo(delivery, pace);
+      this.giveBack(lane, pace, 1);
       // What was given back is due again; with a concurrency limit, it is the record that frees a place.
-      if (!entered || subscription?.rules.maxConcurrency != null) lane.hasMore = true;
+      if (!loaded || subscription?.rules.maxConcurrency != null) lane.hasMore = true;
       this.lookIfWanted(lane);
     }
   }
@@ -211,7 +238,8 @@ export class LaneRunner {
     return sleep(ms, true, { signal: this.stopping.signal }).catch(() => false);
   }
 
-  private learn(lane: Lane, { target, retryInMs }: AttemptReport): void {
+  private learn(lane: Lane, { target, durationMs, retryInMs }: AttemptReport): void {
+    if (target !== 'not called') this.room.changePace(lane, lane.timed(durationMs), lane.pace);
     if (target === 'accepted') lane.widen();
     if (target === 'silent') lane.narrow();
     if (retryInMs !== null) void this.scheduler.wake([lane.id], retryInMs);
@@ -221,27 +249,21 @@ export class LaneRunner {
    * Waits while the worker is full, then reserves as much as the lane may have in flight.
    * @returns 0 when the lane itself is full (it is looked at again when one of its deliveries ends) or all stops
    */
-  private async takeRoom(lane: Lane): Promise<number> {
-    while (this.inHand >= this.config.workerCount && !this.stopping.signal.aborted) {
-      await new Promise<void>((enter) => this.queueForRoom.push(enter));
-    }
-    // Nothing may be awaited from here to the reservation: the room would be given away twice.
-    const quota = this.stopping.signal.aborted
-      ? 0
-      : Math.max(Math.min(lane.room, this.config.workerCount - this.inHand), 0);
-    lane.hasMore = quota === 0;
-    if (quota === 0) this.queueForRoom.shift()?.();
-    lane.claimed += quota;
-    lane.inHand += quota;
-    this.inHand += quota;
-    return quota;
+  private takeRoom(lane: Lane): Promise<Grant> {
+    return this.room.take(lane, lane.pace, (free) => {
+      if (free <= 0) return null;
+      const quota = Math.max(Math.min(lane.room, free), 0);
+      lane.hasMore = quota === 0;
+      lane.claimed += quota;
+      lane.inHand += quota;
+      return quota;
+    });
   }
 
-  private giveBack(lane: Lane, count: number): void {
+  private giveBack(lane: Lane, pace: Pace, count: number): void {
     lane.inHand -= count;
-    this.inHand -= count;
-    for (let free = count; free > 0; free--) this.queueForRoom.shift()?.();
-    if (this.inHand === 0) for (const resolve of this.idle.splice(0)) resolve();
+    this.room.giveBack({ pace, amount: count });
+    if (this.room.filled === 0) for (const resolve of this.idle.splice(0)) resolve();
   }
 
   private forgetIdleLanes(): void {

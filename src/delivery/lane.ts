@@ -1,10 +1,14 @@
+import type { Pace } from './shared-room.js';
+
 /** Requests open to a subscription that nothing is known about yet, and to one that does not answer. */
 const FIRST_WINDOW = 16;
-const LEAST_WINDOW = 4;
+const LEAST_WINDOW = 1;
 /** Deliveries claimed and not answered, for each request that may be open, while the target accepts everything. */
 const CLAIMED_A_REQUEST = 4;
 /** Deliveries in hand, for each request that may be open: those whose answers are being written down wait for nobody. */
 const IN_HAND_A_REQUEST = 8;
+/** An answer that took so many milliseconds or more makes a lane a slow one. */
+const SLOW_MS = 1_000;
 
 /**
  * One subscription's deliveries in this process. How many requests may be open follows how the target behaves: one more
@@ -19,6 +23,8 @@ export class Lane {
   inHand = 0;
   /** The last look left something behind that was due. */
   hasMore = false;
+  /** As the last answer, or the time for which none came, told. */
+  pace: Pace = 'untried';
   /** The look at it that is under way. */
   looking: Promise<void> | undefined;
   /** It was woken while being looked at. */
@@ -73,6 +79,13 @@ export class Lane {
     for (const tell of this.line.splice(0)) tell(false);
   }
 
+  /** @returns what its pace was until now */
+  timed(durationMs: number): Pace {
+    const before = this.pace;
+    this.pace = durationMs < SLOW_MS ? 'quick' : 'slow';
+    return before;
+  }
+
   widen(): void {
     if (this.window < this.concurrency) this.window++;
     else this.isFlowing = true;
@@ -81,7 +94,7 @@ export class Lane {
   /** What was claimed ahead of a target that fell silent is better given back than kept waiting for it. */
   narrow(): void {
     this.isFlowing = false;
-    this.window = Math.max(Math.floor(this.window / 2), Math.min(LEAST_WINDOW, this.concurrency));
+    this.window = Math.max(Math.floor(this.window / 2), LEAST_WINDOW);
     this.dismiss();
   }
 

@@ -19,8 +19,12 @@ export interface ClaimedDelivery {
   /** How long it had been due when it was claimed, in milliseconds. */
   lag_ms: number;
   request_id: string | null;
-  payload: Buffer;
+  payload_bytes: number;
+  /** Null when it is too large to come with the claim: see {@link LaneRepository.payloads}. */
+  payload: Buffer | null;
 }
+
+export type LoadedDelivery = ClaimedDelivery & { payload: Buffer };
 
 /** What became of an attempt. */
 export interface AttemptResult {
@@ -57,6 +61,9 @@ export interface PacedClaim {
 /** Slots of a rate-limited lane that may be taken before their time. */
 const SLOT_HORIZON_MS = 1_000;
 
+/** Larger payloads do not come with the claim, which may be of thousands of deliveries. */
+const MAX_BYTES_WITH_CLAIM = 16 * 1024;
+
 /** What a claim sets and gives back, for the deliveries that `due` has locked. Parameter $1 is the lease in seconds. */
 const TAKE_DUE = `
     update delivery d
@@ -67,7 +74,9 @@ const TAKE_DUE = `
     returning d.id, d.tenant_id, d.event_id, d.subscription_id, d.event_type,
       d.attempt_count as attempt_number,
       d.attempt_count - d.budget_start as budget_attempt, due.interrupted,
-      (extract(epoch from now() - d.next_attempt_at) * 1000)::float8 as lag_ms, e.request_id, e.payload`;
+      (extract(epoch from now() - d.next_attempt_at) * 1000)::float8 as lag_ms, e.request_id,
+      octet_length(e.payload) as payload_bytes,
+      case when octet_length(e.payload) <= ${MAX_BYTES_WITH_CLAIM} then e.payload end as payload`;
 
 /**
  * Claims for several lanes at once, each up to its quota, earliest due first. Uses delivery_due.
@@ -208,6 +217,23 @@ export class LaneRepository {
       arrayLiteral(results.map((result) => result.deadReason)),
     ]);
     return new Set(rows.map(({ id }) => id));
+  }
+
+  /**
+   * The payloads of these events, in this order.
+   * @throws Error when one is not there
+   */
+  async payloads(eventIds: string[]): Promise<Buffer[]> {
+    const rows = await this.database.run<{ id: string; payload: Buffer }>(
+      'select id, payload from event where id = any ($1::uuid[])',
+      [eventIds],
+    );
+    const byId = new Map(rows.map(({ id, payload }) => [id, payload]));
+    return eventIds.map((id) => {
+      const payload = byId.get(id);
+      if (payload === undefined) throw new Error(`Event ${id} is not there any more`);
+      return payload;
+    });
   }
 
   /** Gives claimed deliveries back unsent, as if they had never been claimed. */

@@ -43,7 +43,7 @@ describe('Lane', () => {
 
   it('halves with every silence, but keeps trying', () => {
     const lane = new Lane('a', 64);
-    for (const room of [8, 4, 4]) {
+    for (const room of [8, 4, 2, 1, 1]) {
       lane.narrow();
       expect(lane.room).toBe(room);
     }
@@ -53,6 +53,8 @@ describe('Lane', () => {
     const lane = new Lane('a', 2);
     expect(lane.room).toBe(2);
     lane.narrow();
+    expect(lane.room).toBe(1);
+    lane.widen();
     expect(lane.room).toBe(2);
   });
 

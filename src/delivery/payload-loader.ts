@@ -1,0 +1,61 @@
+import { Injectable } from '@nestjs/common';
+import { Config } from '../config/config.js';
+import { Batcher } from '../persistence/batcher.js';
+import {
+  ClaimedDelivery,
+  LaneRepository,
+  LoadedDelivery,
+} from '../persistence/repositories/lane.repository.js';
+import { Pace, SharedRoom } from './shared-room.js';
+
+/** Bytes of large payloads that a worker holds; more where a single one may be larger. */
+const ROOM_BYTES = 64 * 1_048_576;
+const PAYLOADS_OF_ROOM = 4;
+/** Bytes that one statement reads: on their way they take several times as much. */
+const MAX_BYTES_A_READ = 4 * 1_048_576;
+
+/**
+ * Fetches the payloads that are too large to come with the claim, right before they are sent, as many at a time as there
+ * is room for: a worker may have thousands of deliveries in hand, and must not have thousands of megabytes.
+ */
+@Injectable()
+export class PayloadLoader {
+  private readonly room: SharedRoom<ClaimedDelivery>;
+  private readonly reads: Batcher<ClaimedDelivery, Buffer>;
+
+  constructor(repository: LaneRepository, config: Config) {
+    this.room = new SharedRoom(Math.max(ROOM_BYTES, PAYLOADS_OF_ROOM * config.maxPayloadBytes));
+    this.reads = new Batcher({
+      flush: (deliveries) => repository.payloads(deliveries.map(({ event_id }) => event_id)),
+      weigh: ({ payload_bytes }) => payload_bytes,
+      maxWeight: MAX_BYTES_A_READ,
+      lingerMs: 0,
+    });
+  }
+
+  /**
+   * The delivery with its payload, which takes room until {@link letGo} is called.
+   * @returns null when all stops before there is room
+   */
+  async load(delivery: ClaimedDelivery, pace: Pace): Promise<LoadedDelivery | null> {
+    const { payload, payload_bytes: bytes } = delivery;
+    if (payload !== null) return { ...delivery, payload };
+    const grant = await this.room.take(delivery, pace, (free) => (free >= bytes ? bytes : null));
+    if (grant.amount === 0) return null;
+    try {
+      return { ...delivery, payload: await this.reads.add(delivery) };
+    } catch (error) {
+      this.room.giveBack(grant);
+      throw error;
+    }
+  }
+
+  /** @param claimed as it was handed to {@link load}, with the same pace */
+  letGo(claimed: ClaimedDelivery, pace: Pace): void {
+    if (claimed.payload === null) this.room.giveBack({ pace, amount: claimed.payload_bytes });
+  }
+
+  close(): void {
+    this.room.close();
+  }
+}
