@@ -2,23 +2,34 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { Config } from '../config/config.js';
 import { LOGGER } from '../observability/logger.js';
+import { DAY_MS, Keep } from '../persistence/repositories/day-partition.js';
 import { HeartbeatRepository } from '../persistence/repositories/heartbeat.repository.js';
-import { DAY_MS, Keep, PartitionRepository } from '../persistence/repositories/partition.repository.js';
+import { PartitionRepository } from '../persistence/repositories/partition.repository.js';
 import { PurgePlace, PurgeRepository, PurgeStep } from '../persistence/repositories/purge.repository.js';
 
 const HEARTBEAT_SECONDS = 86_400;
 
 /** What one run did. */
 export interface CleanupCounts {
-  keys: number;
+  /** Generations of idempotency keys that were forgotten: 0 or 1. */
+  key_generations: number;
   days_dropped: number;
-  /** Whether a day was left for the next run because its tables could not be locked in time. */
+  /** Days of which so much is kept that they stayed, without what has had its time. */
+  days_rewritten: number;
+  /** Whether something was left for the next run because its tables could not be locked in time. */
   postponed: boolean;
   deliveries: number;
   attempts: number;
   events: number;
   expired: number;
 }
+
+type Days = Pick<CleanupCounts, 'days_dropped' | 'days_rewritten' | 'postponed'> & {
+  /** Where rows have to be purged one by one. */
+  places: PurgePlace[];
+};
+
+const NOT_LOCKED: Days = { days_dropped: 0, days_rewritten: 0, postponed: true, places: [] };
 
 /**
  * Retention: what is purged. When, is the business of the schedule.
@@ -45,8 +56,8 @@ export class CleanupService {
     const keep = { completedSinceMs: beforeMs, deadSinceMs: nowMs - this.config.dlqRetentionDays * DAY_MS };
 
     // Keys before their events: a key must never name an event that is gone.
-    const keys = await this.walk<number>((from) => this.purges.deleteKeys(beforeMs, from));
-    const { places, ...days } = await this.dropDays(beforeMs, keep);
+    const keys = await this.purges.rotateKeys(beforeMs, nowMs);
+    const { places, ...days } = keys === 'busy' ? NOT_LOCKED : await this.dropDays(beforeMs, keep);
     const rows = { deliveries: 0, attempts: 0, events: 0 };
     for (const place of places) {
       rows.deliveries += await this.walk<string>((at) =>
@@ -58,7 +69,7 @@ export class CleanupService {
     const expired = await this.walk<true>(() => this.purges.expireBatch(keep.deadSinceMs, nowMs));
     await this.heartbeats.removeOlderThan(HEARTBEAT_SECONDS);
 
-    const counts = { keys, ...days, ...rows, expired };
+    const counts = { key_generations: keys === 'rotated' ? 1 : 0, ...days, ...rows, expired };
     this.logger.info(
       { ...counts, duration_ms: Math.round(performance.now() - startedAt) },
       'cleanup.finished',
@@ -77,13 +88,14 @@ export class CleanupService {
   }
 
   /** Drops whole days. @returns also the places whose rows have to be purged one by one */
-  private async dropDays(beforeMs: number, keep: Keep) {
-    const result = { days_dropped: 0, postponed: false, places: ['default'] as PurgePlace[] };
+  private async dropDays(beforeMs: number, keep: Keep): Promise<Days> {
+    const result: Days = { days_dropped: 0, days_rewritten: 0, postponed: false, places: ['default'] };
     for (const day of await this.partitions.days()) {
       if (day + DAY_MS > beforeMs || this.stopping || result.postponed) break;
       const outcome = await this.partitions.drop(day, keep);
       if (outcome === 'dropped') result.days_dropped++;
-      if (outcome === 'crowded') result.places.push({ day });
+      if (outcome === 'rewritten') result.days_rewritten++;
+      if (outcome === 'rewritten' || outcome === 'crowded') result.places.push({ day });
       if (outcome === 'busy') result.postponed = true;
     }
     return result;

@@ -80,36 +80,42 @@ export class EventIntake {
   }
 
   private async commit(batch: NewEvent[]): Promise<(Admission | Error)[]> {
-    const written = await this.write(batch);
+    const keysSinceMs = Math.floor(Date.now() - this.config.retentionHours * 3_600_000);
+    const written = await this.write(batch, keysSinceMs);
     const lanes = new Set<string>();
     for (const event of batch) {
       if (!written.has(event.id)) continue;
       for (const { subscriptionId } of event.deliveries) lanes.add(subscriptionId);
     }
     void this.scheduler.wake([...lanes]);
-    return this.admissions(batch, written);
+    return this.admissions(batch, written, keysSinceMs);
   }
 
   /** When Postgres refuses the data of one event, the others are written without it. */
-  private async write(events: NewEvent[]): Promise<Set<string>> {
+  private async write(events: NewEvent[], keysSinceMs: number): Promise<Set<string>> {
     try {
-      return await this.events.insert(events);
+      return await this.events.insert(events, keysSinceMs);
     } catch (error) {
       if (!isDataError(error) || events.length === 1) throw error;
       const middle = events.length >> 1;
       const halves = await Promise.allSettled([
-        this.write(events.slice(0, middle)),
-        this.write(events.slice(middle)),
+        this.write(events.slice(0, middle), keysSinceMs),
+        this.write(events.slice(middle), keysSinceMs),
       ]);
       return new Set(halves.flatMap((half) => (half.status === 'fulfilled' ? [...half.value] : [])));
     }
   }
 
-  private async admissions(batch: NewEvent[], written: Set<string>): Promise<(Admission | Error)[]> {
+  private async admissions(
+    batch: NewEvent[],
+    written: Set<string>,
+    keysSinceMs: number,
+  ): Promise<(Admission | Error)[]> {
     const repeated = batch.filter(({ id }) => !written.has(id));
     if (repeated.length === 0) return batch.map(() => ({ isNew: true }));
     const keyed = await this.events.findByKeys(
       repeated.map(({ tenantId, idempotencyKey }) => ({ tenantId, key: idempotencyKey ?? '' })),
+      keysSinceMs,
     );
     const first = new Map(repeated.map((event, index) => [event.id, keyed[index]]));
     return batch.map((event) => {

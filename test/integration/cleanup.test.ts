@@ -15,6 +15,7 @@ import { PartitionRepository } from '../../src/persistence/repositories/partitio
 import { PurgeRepository } from '../../src/persistence/repositories/purge.repository.js';
 import { createDatabase } from '../support/database.js';
 import { Rows } from '../support/rows.js';
+import { waitFor } from '../support/wait-for.js';
 
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
@@ -27,8 +28,9 @@ const NOW = OLD_DAY + DAY + RETENTION;
 const CUT_OFF = NOW - RETENTION;
 const DLQ_CUT_OFF = NOW - DLQ_RETENTION;
 const NOTHING = {
-  keys: 0,
+  key_generations: 0,
   days_dropped: 0,
+  days_rewritten: 0,
   postponed: false,
   deliveries: 0,
   attempts: 0,
@@ -243,6 +245,114 @@ describe('a day that has had its time', () => {
   });
 });
 
+describe('a day of which much is kept', () => {
+  /** As many events of the day with a delivery and an attempt each. */
+  const many = (count: number, status: string, dueAt: number | null, endedAt: number | null) =>
+    rows.query(
+      `with made as (
+         select (to_hex_id || '7' || substr(gen_random_uuid()::text, 16))::uuid as id
+         from (select lpad(to_hex($1::bigint + n), 12, '0') as to_hex_id from generate_series(1, $2) n) t
+       ), events as (
+         insert into event (id, tenant_id, event_id, event_type, payload, delivery_count, received_at)
+         select id, $3, id::text, 'order.paid', convert_to('{}', 'UTF8'), 1, now() from made
+       ), deliveries as (
+         insert into delivery (id, tenant_id, event_id, subscription_id, event_type, status, attempt_count,
+           next_attempt_at, completed_at, dead_at, dead_reason, created_at)
+         select id, $3, id, $4, 'order.paid', $5::text, 1, $6::timestamptz, $7::timestamptz,
+           case when $5 = 'dead' then $7::timestamptz end, case when $5 = 'dead' then 'exhausted' end, now()
+         from made
+       )
+       insert into delivery_attempt (delivery_id, attempt_number, started_at, duration_ms, success)
+       select id, 1, now(), 1, false from made`,
+      [OLD_DAY, count, tenant, subscription, status, dueAt && new Date(dueAt), endedAt && new Date(endedAt)],
+    );
+  const count = async (table: string) =>
+    (await rows.query<{ count: number }>(`select count(*)::int from ${table}`))[0]?.count;
+  const size = async () =>
+    (
+      await rows.query<{ size: number }>(
+        `select sum(pg_total_relation_size(format('%s_20260110', t)))::int as size
+         from unnest('{event,delivery,delivery_attempt}'::text[]) t`,
+      )
+    )[0]!.size;
+
+  beforeEach(async () => {
+    await partitions.createAhead(OLD_DAY);
+    await many(30_000, 'delivered', null, CUT_OFF - 1);
+  });
+
+  it('is rewritten to that, without dead rows and without empty space', async () => {
+    await many(10_001, 'dead', null, CUT_OFF);
+    await rows.query('analyze event, delivery, delivery_attempt');
+    const before = await size();
+
+    expect(await cleanup.run(NOW)).toEqual({ ...NOTHING, days_rewritten: 1 });
+
+    expect(await Promise.all(['event', 'delivery', 'delivery_attempt'].map(count))).toEqual(
+      Array.from({ length: 3 }, () => 10_001),
+    );
+    expect(await size()).toBeLessThan(before / 2);
+    expect(await cleanup.run(NOW)).toEqual(NOTHING);
+
+    const longAfter = NOW + DLQ_RETENTION;
+    // With the three days that were made ahead of it.
+    expect(await cleanup.run(longAfter)).toMatchObject({ days_dropped: 4 });
+    expect(await count('delivery')).toBe(0);
+  });
+
+  it('loses nothing of what happens meanwhile', async () => {
+    await many(10_001, 'retrying', OLD_DAY, null);
+    await rows.query('analyze event, delivery, delivery_attempt');
+    const recorded = new Map<string, { status: string; attempts: number }>();
+    let isOn = true;
+    const loops = [1, 2, 3].map(async () => {
+      for (let turn = 0; isOn; turn++) {
+        const claimed = await lanes.claimDue([{ subscriptionId: subscription, quota: 40 }], 60);
+        const status = turn % 2 === 0 ? 'delivered' : 'retrying';
+        const results = claimed.map(({ id, attempt_number }) => ({
+          ...delivered(id, attempt_number),
+          status,
+          retryInMs: status === 'retrying' ? HOUR : null,
+        }));
+        const done = await lanes.record(results as AttemptResult[]);
+        for (const { deliveryId, attemptNumber } of results) {
+          if (done.has(deliveryId)) recorded.set(deliveryId, { status, attempts: attemptNumber });
+        }
+      }
+    });
+    try {
+      await waitFor(() => recorded.size > 0, { what: 'results' });
+      const before = recorded.size;
+      expect(await cleanup.run(NOW)).toMatchObject({ days_rewritten: 1 });
+      expect(recorded.size).toBeGreaterThan(before);
+    } finally {
+      isOn = false;
+      await Promise.all(loops);
+    }
+    const left = await rows.query<{ id: string; status: string; attempts: number; events: number }>(
+      `select d.id, d.status, (select count(*)::int from delivery_attempt a where a.delivery_id = d.id) as attempts,
+              (select count(*)::int from event e where e.id = d.event_id) as events
+       from delivery d`,
+    );
+    const delivery = new Map(left.map(({ id, ...rest }) => [id, rest]));
+    // What ended before the purge looked has gone with it only if it had its time, which it had not.
+    for (const [id, expected] of recorded) expect(delivery.get(id)).toEqual({ ...expected, events: 1 });
+    expect(left).toHaveLength(10_001);
+  });
+
+  it('is rewritten, too, where few deliveries have large payloads', async () => {
+    const kept = await one(OLD_DAY, { status: 'dead', endedAt: CUT_OFF });
+    await rows.query('analyze event, delivery, delivery_attempt');
+    await rows.query(`update event set payload = convert_to(repeat('x', 16777217), 'UTF8') where id = $1`, [
+      kept.event,
+    ]);
+
+    expect(await cleanup.run(NOW)).toEqual({ ...NOTHING, days_rewritten: 1 });
+    expect(await present('event', { kept: kept.event })).toEqual(['kept']);
+    expect(await count('event')).toBe(1);
+  });
+});
+
 describe('rows in the default partitions', () => {
   it('go when they have had their time, and not a millisecond before', async () => {
     const made = {
@@ -342,27 +452,117 @@ it('keeps exactly what is due, young or lately ended, each with its event and at
 });
 
 describe('idempotency keys', () => {
-  const keysLeft = async () =>
-    (await rows.query<{ key: string }>('select key from idempotency_key order by key')).map(({ key }) => key);
-
-  it('go with the cut-off, before their events', async () => {
-    await rows.event(tenant, { at: CUT_OFF - 1, key: 'before' });
-    await rows.event(tenant, { at: CUT_OFF, key: 'at' });
-
-    expect(await cleanup.run(NOW)).toMatchObject({ keys: 1 });
-    expect(await keysLeft()).toEqual(['at']);
+  let events: EventRepository;
+  beforeEach(() => {
+    events = new EventRepository(new Database(dataSource));
   });
 
-  it('all go, however many', async () => {
-    await rows.query(
-      `insert into idempotency_key (tenant_id, key, event_id, fingerprint)
-       select $1, repeat('k', 150) || n, $2, sha256(n::text::bytea) from generate_series(1, 60000) n`,
-      [tenant, uuidV7(OLD_DAY)],
-    );
-    await rows.event(tenant, { at: CUT_OFF, key: 'young' });
+  const generationBegan = (at: number) =>
+    rows.query(`update maintenance_run set started_at = $1 where task = 'key-generation'`, [new Date(at)]);
+  const keys = async (table: string) =>
+    (await rows.query<{ key: string }>(`select key from ${table} order by key`)).map(({ key }) => key);
+  const generations = async () => ({
+    present: await keys('idempotency_key'),
+    old: await keys('idempotency_key_old'),
+  });
+  const event = (at: number, key: string) => ({
+    id: uuidV7(at),
+    tenantId: tenant,
+    eventId: key,
+    eventType: 'order.paid',
+    idempotencyKey: key,
+    fingerprint: Buffer.alloc(32),
+    payload: Buffer.from('{}'),
+    requestId: null,
+    receivedAt: new Date(at),
+    deliveries: [],
+  });
 
-    expect(await cleanup.run(NOW)).toMatchObject({ keys: 60_000 });
-    expect(await keysLeft()).toEqual(['young']);
+  it('grow old after the retention time, and are forgotten after another, not a millisecond before', async () => {
+    await generationBegan(CUT_OFF);
+    await rows.event(tenant, { at: CUT_OFF, key: 'first' });
+    expect(await cleanup.run(NOW - 1)).toEqual(NOTHING);
+    expect(await generations()).toEqual({ present: ['first'], old: [] });
+
+    expect(await cleanup.run(NOW)).toEqual({ ...NOTHING, key_generations: 1 });
+    expect(await generations()).toEqual({ present: [], old: ['first'] });
+
+    await rows.event(tenant, { at: NOW, key: 'second' });
+    expect(await cleanup.run(NOW + RETENTION - 1)).not.toMatchObject({ key_generations: 1 });
+    expect(await generations()).toEqual({ present: ['second'], old: ['first'] });
+
+    expect(await cleanup.run(NOW + RETENTION)).toMatchObject({ key_generations: 1 });
+    expect(await generations()).toEqual({ present: [], old: ['second'] });
+  });
+
+  it('hold their event in either generation, and in the old one until its time is over', async () => {
+    const first = event(CUT_OFF, 'k');
+    await events.insert([first]);
+    await generationBegan(CUT_OFF);
+    await cleanup.run(NOW);
+
+    expect([...(await events.insert([event(NOW, 'k')], CUT_OFF))]).toEqual([]);
+    const [holder] = await events.findByKeys([{ tenantId: tenant, key: 'k' }], CUT_OFF);
+    expect(holder?.eventId).toBe(first.id);
+
+    const again = event(NOW + 1, 'k');
+    expect([...(await events.insert([again], CUT_OFF + 1))]).toEqual([again.id]);
+    const [now] = await events.findByKeys([{ tenantId: tenant, key: 'k' }], CUT_OFF + 1);
+    expect(now?.eventId).toBe(again.id);
+    expect([...(await events.insert([event(NOW + 2, 'k')], CUT_OFF + 1))]).toEqual([]);
+  });
+
+  it('are taken once while generations change', async () => {
+    const source = await new DataSource(dataSourceOptions(database.url, 6)).initialize();
+    const writers = Array.from({ length: 4 }, () => new EventRepository(new Database(source)));
+    const purges = new PurgeRepository(new Database(dataSource));
+    const since = Date.now() - RETENTION;
+    const taken = new Map<string, number>();
+    let isOn = true;
+    let round = 0;
+    try {
+      const loops = writers.map(async (writer) => {
+        while (isOn) {
+          const names = Array.from({ length: 20 }, (_, n) => `${(round + n) >> 3}`);
+          const batch = names.map((name) => event(Date.now(), name));
+          const written = await writer.insert(batch, since);
+          for (const { id, idempotencyKey } of batch) {
+            if (written.has(id)) taken.set(idempotencyKey, (taken.get(idempotencyKey) ?? 0) + 1);
+          }
+          round++;
+        }
+      });
+      for (let rotations = 0; rotations < 12;) {
+        const before = round;
+        await waitFor(() => round > before + 40, { what: 'events' });
+        // Only what was just written is sent again: keys of the generation before the last have had their time.
+        await generationBegan(since - 1);
+        if ((await purges.rotateKeys(since, Date.now())) === 'rotated') rotations++;
+      }
+      isOn = false;
+      await Promise.all(loops);
+    } finally {
+      isOn = false;
+      await source.destroy();
+    }
+    expect(taken.size).toBeGreaterThan(50);
+    expect([...taken].filter(([, times]) => times !== 1)).toEqual([]);
+  });
+
+  it('and the events they name wait for the next run while they are in use', async () => {
+    await partitions.createAhead(OLD_DAY);
+    const done = await one(OLD_DAY, { status: 'delivered' });
+    await generationBegan(CUT_OFF);
+    const reader = new pg.Client({ connectionString: database.url });
+    await reader.connect();
+    await reader.query('begin; select 1 from idempotency_key_old');
+
+    expect(await cleanup.run(NOW)).toMatchObject({ key_generations: 0, days_dropped: 0, postponed: true });
+    expect(await present('event', { done: done.event })).toEqual(['done']);
+
+    await reader.query('commit');
+    await reader.end();
+    expect(await cleanup.run(NOW)).toEqual({ ...NOTHING, key_generations: 1, days_dropped: 1 });
   });
 });
 

@@ -43,6 +43,7 @@ export interface KeyedEvent {
 /**
  * Idempotency check, events and deliveries in one statement and one commit. Returns the events that were new.
  *
+ * A key is looked up in the old generation first, then taken in the present one: see PurgeRepository.rotateKeys.
  * Keys are taken in one order everywhere, so that two such statements never wait for each other in a circle.
  * Payloads travel as one binary parameter: as an array of bytea they would be sent as text, at twice the size.
  */
@@ -57,9 +58,14 @@ const INSERT_EVENTS = {
                   $10::text[], $11::timestamptz[], $12::int[])
         as t(id, tenant_id, event_id, event_type, idempotency_key, fingerprint, payload_offset, payload_length,
              request_id, received_at, delivery_count)
+    ), known as (
+      select input.id from input
+      join idempotency_key_old k on k.tenant_id = input.tenant_id and k.key = input.idempotency_key
+      where k.event_id >= $16
     ), keyed as (
       insert into idempotency_key (tenant_id, key, event_id, fingerprint)
-      select tenant_id, idempotency_key, id, fingerprint from input where idempotency_key is not null
+      select tenant_id, idempotency_key, id, fingerprint from input
+      where idempotency_key is not null and id not in (select id from known)
       order by tenant_id, idempotency_key
       on conflict do nothing
       returning event_id
@@ -82,9 +88,13 @@ const INSERT_EVENTS = {
 const FIND_BY_KEYS = {
   name: 'find-events-by-keys',
   text: `
+    with wanted as (select * from unnest($1::uuid[], $2::text[]) as w(tenant_id, key))
     select k.tenant_id, k.key, k.event_id, k.fingerprint
-    from unnest($1::uuid[], $2::text[]) as wanted(tenant_id, key)
-    join idempotency_key k on k.tenant_id = wanted.tenant_id and k.key = wanted.key`,
+    from wanted join idempotency_key_old k on k.tenant_id = wanted.tenant_id and k.key = wanted.key
+    where k.event_id >= $3
+    union all
+    select k.tenant_id, k.key, k.event_id, k.fingerprint
+    from wanted join idempotency_key k on k.tenant_id = wanted.tenant_id and k.key = wanted.key`,
 };
 
 const COLUMNS =
@@ -96,9 +106,10 @@ export class EventRepository {
 
   /**
    * Writes events and their deliveries in one commit, except those whose idempotency key was taken before.
+   * @param keysSinceMs keys of the old generation count when their event was received then or later
    * @returns the ids of the events that were written
    */
-  async insert(events: NewEvent[]): Promise<Set<string>> {
+  async insert(events: NewEvent[], keysSinceMs = 0): Promise<Set<string>> {
     let offset = 1;
     const offsets = events.map(({ payload }) => (offset += payload.length) - payload.length);
     const deliveries = events.flatMap((event) => event.deliveries.map((delivery) => ({ event, delivery })));
@@ -118,18 +129,30 @@ export class EventRepository {
       arrayLiteral(deliveries.map(({ delivery }) => delivery.id)),
       arrayLiteral(deliveries.map(({ event }) => event.id)),
       arrayLiteral(deliveries.map(({ delivery }) => delivery.subscriptionId)),
+      uuidV7Floor(keysSinceMs),
     ]);
     return new Set(rows.map(({ id }) => id));
   }
 
-  /** Which event holds each of these idempotency keys, in the order asked; undefined where none does. */
-  async findByKeys(wanted: { tenantId: string; key: string }[]): Promise<(KeyedEvent | undefined)[]> {
+  /**
+   * Which event holds each of these idempotency keys, in the order asked; undefined where none does.
+   * @param keysSinceMs as in {@link insert}
+   */
+  async findByKeys(
+    wanted: { tenantId: string; key: string }[],
+    keysSinceMs = 0,
+  ): Promise<(KeyedEvent | undefined)[]> {
     const rows = await this.database.run<{
       tenant_id: string;
       key: string;
       event_id: string;
       fingerprint: Buffer;
-    }>(FIND_BY_KEYS, [wanted.map(({ tenantId }) => tenantId), wanted.map(({ key }) => key)]);
+    }>(FIND_BY_KEYS, [
+      wanted.map(({ tenantId }) => tenantId),
+      wanted.map(({ key }) => key),
+      uuidV7Floor(keysSinceMs),
+    ]);
+    // The present generation comes last, hence wins.
     const byKey = new Map(rows.map((row) => [`${row.tenant_id}:${row.key}`, row]));
     return wanted.map(({ tenantId, key }) => {
       const row = byKey.get(`${tenantId}:${key}`);

@@ -84,18 +84,12 @@ const TAKE_DUE = `
  * Locked and leased rows are skipped, so any number of workers may claim in one lane. The claim changes no indexed
  * column, which keeps it a heap-only update. The arrays stand in subqueries so that the planner cannot see their
  * length: else it would plan each call anew for it (1.1 ms instead of 0.26 ms a claim).
- *
- * The commit does not wait for the disk (`synchronous_commit` off for this transaction): a claim that a crash of
- * Postgres undoes was never anything but a lease, and the delivery is due again, as it is after any crash in the middle
- * of a request.
  */
 const CLAIM_DUE = {
   name: 'claim-due',
   text: `
-    with relaxed as materialized (
-      select set_config('synchronous_commit', 'off', true)
-    ), due as (
-      select d.* from relaxed, unnest((select $2::uuid[]), (select $3::int[])) as lane(subscription_id, quota)
+    with due as (
+      select d.* from unnest((select $2::uuid[]), (select $3::int[])) as lane(subscription_id, quota)
       cross join lateral (
         select id, event_id, leased_until is not null as interrupted from delivery
         where subscription_id = lane.subscription_id and next_attempt_at <= now()

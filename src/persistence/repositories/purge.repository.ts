@@ -1,8 +1,9 @@
 import { Injectable } from '@nestjs/common';
 import { uuidV7Floor } from '../../domain/uuid-v7.js';
 import { Database } from '../database.js';
+import { Keep, partitionOf, Table } from './day-partition.js';
 import { idsOfSameMillisecond } from './delivery.repository.js';
-import { Keep, partitionOf } from './partition.repository.js';
+import { changeLayout, isLockConflict } from './partition-lock.js';
 
 /** One bounded step of a walk over a table. */
 export interface PurgeStep<Cursor> {
@@ -14,9 +15,16 @@ export interface PurgeStep<Cursor> {
 /** Where rows are purged one by one: a day's partitions that were too crowded to be dropped, or the default ones. */
 export type PurgePlace = { day: number } | 'default';
 
-const BLOCKS_A_STEP = 1_000;
 const ROWS_A_STEP = 2_000;
 const LEAST_ID = '00000000-0000-0000-0000-000000000000';
+
+const SWAP_KEY_GENERATIONS = `
+  alter table idempotency_key rename to idempotency_key_next;
+  alter table idempotency_key_old rename to idempotency_key;
+  alter table idempotency_key_next rename to idempotency_key_old;
+  alter table idempotency_key_old rename constraint idempotency_key_pkey to idempotency_key_next_pkey;
+  alter table idempotency_key rename constraint idempotency_key_old_pkey to idempotency_key_pkey;
+  alter table idempotency_key_old rename constraint idempotency_key_next_pkey to idempotency_key_old_pkey`;
 
 /** What has had its time. Each method takes a short step and commits it; whoever calls goes on at `next`. */
 @Injectable()
@@ -38,20 +46,30 @@ export class PurgeRepository {
   }
 
   /**
-   * Forgets the idempotency keys of events that were received before `beforeMs`. It walks the table once by its
-   * blocks: batches that look for the oldest keys would read over all that was deleted before, each of them.
+   * Begins a generation of idempotency keys when the present one began before `beforeMs`: that becomes the old one, and
+   * what the old one held is forgotten, all of it twice as old. The two tables change names, so that whoever looks keys
+   * up and inserts them knows nothing of it: its statement waits for the lock, is planned again with the new names, and
+   * takes its snapshot after that, so it finds every key that was ever committed in the other table.
    */
-  async deleteKeys(beforeMs: number, fromBlock: number | null): Promise<PurgeStep<number>> {
-    const from = fromBlock ?? 0;
-    const to = from + BLOCKS_A_STEP;
-    const count = await this.delete(
-      'delete from idempotency_key where ctid >= $1::tid and ctid < $2::tid and event_id < $3',
-      [`(${from},0)`, `(${to},0)`, uuidV7Floor(beforeMs)],
-    );
-    const [table] = await this.database.run<{ blocks: number }>(
-      `select (pg_relation_size('idempotency_key') / current_setting('block_size')::bigint)::float8 as blocks`,
-    );
-    return { count, next: (table?.blocks ?? 0) > to ? to : null };
+  async rotateKeys(beforeMs: number, nowMs: number): Promise<'rotated' | 'young' | 'busy'> {
+    try {
+      return await changeLayout(this.database, async (connection) => {
+        const rows = await connection.run(
+          `update maintenance_run set started_at = $2 where task = 'key-generation' and started_at <= $1 returning task`,
+          [new Date(beforeMs), new Date(nowMs)],
+        );
+        if (rows.length === 0) return 'young';
+        // In the order of the statement that inserts events: the other way around each would wait for the other.
+        await connection.run(
+          'lock table idempotency_key_old, idempotency_key in access exclusive mode; truncate idempotency_key_old',
+        );
+        await connection.run(SWAP_KEY_GENERATIONS);
+        return 'rotated';
+      });
+    } catch (error) {
+      if (isLockConflict(error)) return 'busy';
+      throw error;
+    }
   }
 
   /** Deletes deliveries of events from before `beforeMs` that are terminal and not to be kept. */
@@ -152,6 +170,6 @@ export class PurgeRepository {
   }
 }
 
-function tableOf(table: 'event' | 'delivery' | 'delivery_attempt', place: PurgePlace): string {
+function tableOf(table: Table, place: PurgePlace): string {
   return place === 'default' ? `${table}_default` : partitionOf(table, place.day);
 }
