@@ -37,9 +37,7 @@ export class AppModule {
         ConfigModule.with(config),
         ObservabilityModule.with(logger),
         PersistenceModule,
-        config.redisUrl === null
-          ? QueueModule.inProcess()
-          : QueueModule.bull(features.includes(DeliveryModule)),
+        config.redisUrl === null ? QueueModule.inProcess() : QueueModule.bull(config),
         ScheduleModule.forRoot(),
         HttpModule,
         ...features,

@@ -1,5 +1,6 @@
 import { AddressRules } from '../domain/target-address.js';
 import { RetryPolicy, resolveRetryPolicy } from '../domain/retry-policy.js';
+import { readRedisUrl } from './redis-url.js';
 
 export const ROLES = ['api', 'worker', 'scheduler', 'all'] as const;
 export type Role = (typeof ROLES)[number];
@@ -22,8 +23,13 @@ const VARIABLES = {
   HOST: text(),
   DATABASE_URL: url(['postgres:', 'postgresql:']),
   DATABASE_POOL_SIZE: wholeNumber(10, 4, 500),
-  REDIS_URL: url(['redis:', 'rediss:']),
-  QUEUE_PREFIX: variable('posthorn', (value) => value),
+  DATABASE_READ_URL: url(['postgres:', 'postgresql:']),
+  REDIS_URL: variable<string | null>(null, (value) => (readRedisUrl(value), value)),
+  QUEUE_PREFIX: variable('posthorn', (value) => {
+    if (/[{}]/.test(value)) throw new Error('must have no { and }: they are added where Redis needs them');
+    return value;
+  }),
+  QUEUE_SHARDS: wholeNumber(1, 1, 64),
   DATA_DIR: variable('.posthorn', (value) => value),
   ADMIN_API_KEY: variable<string | null>(null, (value) => {
     if (value.length < 16) throw new Error('must have at least 16 characters');
@@ -69,9 +75,13 @@ export class Config {
   /** Empty until the embedded Postgres runs, when no DATABASE_URL was given. */
   readonly databaseUrl: string;
   readonly databasePoolSize: number;
-  /** Null: the in-process lane scheduler, for a single process. */
+  /** A replica for the read side; null: everything is read from the primary. */
+  readonly databaseReadUrl: string | null;
+  /** Null: the in-process lane scheduler, for a single process. See {@link readRedisUrl} for its forms. */
   readonly redisUrl: string | null;
   readonly queuePrefix: string;
+  /** Bull queues among which the lanes are shared out. */
+  readonly queueShards: number;
   readonly dataDir: string;
   readonly adminApiKey: string | null;
   readonly addressRules: AddressRules;
@@ -102,8 +112,10 @@ export class Config {
     this.host = values.HOST ?? (embedded ? '127.0.0.1' : '0.0.0.0');
     this.databaseUrl = values.DATABASE_URL ?? '';
     this.databasePoolSize = values.DATABASE_POOL_SIZE;
+    this.databaseReadUrl = values.DATABASE_READ_URL;
     this.redisUrl = values.REDIS_URL;
     this.queuePrefix = values.QUEUE_PREFIX;
+    this.queueShards = values.QUEUE_SHARDS;
     this.dataDir = values.DATA_DIR;
     this.adminApiKey = values.ADMIN_API_KEY;
     this.addressRules = values.ALLOW_TARGET_RANGES ?? AddressRules.parse(embedded ? '127.0.0.0/8,::1' : '');
@@ -169,6 +181,9 @@ function contradictions(values: Values): string[] {
     found.push(
       'LEASE_SECONDS must exceed DELIVERY_TIMEOUT_MS by 1 s or more, or attempts would be sent twice',
     );
+  }
+  if (values.DATABASE_READ_URL !== null && values.DATABASE_URL === null) {
+    found.push('DATABASE_READ_URL needs DATABASE_URL: a replica has a primary');
   }
   return found;
 }

@@ -3,9 +3,8 @@ import { notFound, Problem } from '../domain/errors.js';
 import { DeliveryResponse } from '../http/delivery.dto.js';
 import { pageResponse, PageQuery } from '../http/paging.dto.js';
 import { withRawMember } from '../http/raw-json.js';
+import { ReadSide } from '../persistence/read-side.js';
 import { DeadLetterBatch, DeadLetterRepository } from '../persistence/repositories/dead-letter.repository.js';
-import { DeliveryRepository } from '../persistence/repositories/delivery.repository.js';
-import { EventRepository } from '../persistence/repositories/event.repository.js';
 import { LaneScheduler } from '../queue/lane-scheduler.js';
 import {
   DeadLetterDetailResponse,
@@ -20,15 +19,14 @@ import {
 @Injectable()
 export class DlqService {
   constructor(
+    private readonly reads: ReadSide,
     private readonly deadLetters: DeadLetterRepository,
-    private readonly deliveries: DeliveryRepository,
-    private readonly events: EventRepository,
     private readonly lanes: LaneScheduler,
   ) {}
 
   async list(tenantId: string, query: DeadLetterQuery): Promise<DeadLetterPageResponse> {
     const filter = DeadLetterFilterDto.toFilter(query);
-    const page = await this.deadLetters.list(tenantId, PageQuery.toRequest(query), filter);
+    const page = await this.reads.late.deadLetters.list(tenantId, PageQuery.toRequest(query), filter);
     return pageResponse(page, (row) => DeadLetterResponse.from(row));
   }
 
@@ -37,13 +35,17 @@ export class DlqService {
    * @throws Problem not_found
    */
   async get(tenantId: string, id: string): Promise<Buffer> {
-    const row = await this.deadLetters.find(tenantId, id);
-    if (!row) throw notFound('dead letter', id);
-    const [attempts, payload] = await Promise.all([
-      this.deliveries.attempts(tenantId, id),
-      this.events.payload(tenantId, row.event_id),
-    ]);
-    if (!payload) throw notFound('dead letter', id);
+    const found = await this.reads.find(async ({ deadLetters, deliveries, events }) => {
+      const row = await deadLetters.find(tenantId, id);
+      if (!row) return undefined;
+      const [attempts, payload] = await Promise.all([
+        deliveries.attempts(tenantId, id),
+        events.payload(tenantId, row.event_id),
+      ]);
+      return payload && { row, attempts, payload };
+    });
+    if (!found) throw notFound('dead letter', id);
+    const { row, attempts, payload } = found;
     return withRawMember(DeadLetterDetailResponse.withAttempts(row, attempts), 'payload', payload);
   }
 

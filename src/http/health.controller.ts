@@ -6,6 +6,7 @@ import { Config } from '../config/config.js';
 import { Problem } from '../domain/errors.js';
 import { Readiness } from '../observability/readiness.js';
 import { Database } from '../persistence/database.js';
+import { ReadDatabase } from '../persistence/read-database.js';
 import { HeartbeatRepository } from '../persistence/repositories/heartbeat.repository.js';
 import { LaneScheduler } from '../queue/lane-scheduler.js';
 import { Public } from './auth.guard.js';
@@ -26,6 +27,7 @@ export class HealthController {
     private readonly health: HealthCheckService,
     private readonly indicators: HealthIndicatorService,
     private readonly database: Database,
+    private readonly readDatabase: ReadDatabase,
     private readonly scheduler: LaneScheduler,
     private readonly heartbeats: HeartbeatRepository,
     private readonly readiness: Readiness,
@@ -43,6 +45,7 @@ export class HealthController {
     try {
       return await this.health.check([
         () => this.postgres(),
+        ...(this.readDatabase.hasReplica ? [() => this.replica()] : []),
         ...(this.config.redisUrl === null ? [] : [() => this.redis()]),
         () => this.queue(),
         () => this.workers(),
@@ -77,6 +80,13 @@ export class HealthController {
     } catch (error) {
       return indicator.down((error as Error).message);
     }
+  }
+
+  /** What is read from it is read from the primary meanwhile. */
+  private replica(): Promise<HealthIndicatorResult> {
+    return this.unlessDegraded('postgres_replica', async () => ({
+      lag_seconds: await this.readDatabase.lagSeconds(),
+    }));
   }
 
   private redis(): Promise<HealthIndicatorResult> {

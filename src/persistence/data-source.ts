@@ -1,13 +1,27 @@
+import pg from 'pg';
 import { DataSource, DataSourceOptions } from 'typeorm';
 import { CreateTenants1790000000000 } from '../../migrations/1790000000000-create-tenants.js';
 import { CreateDeliveries1790000000001 } from '../../migrations/1790000000001-create-deliveries.js';
 import { CreateMaintenanceRun1790000000002 } from '../../migrations/1790000000002-create-maintenance-run.js';
+import { CreatePartitionChanges1790000000003 } from '../../migrations/1790000000003-create-partition-changes.js';
+import { CreateKeyGenerations1790000000004 } from '../../migrations/1790000000004-create-key-generations.js';
 import { ApiKeyEntity } from './entities/api-key.entity.js';
 import { SubscriptionEntity } from './entities/subscription.entity.js';
 import { TenantEntity } from './entities/tenant.entity.js';
 
 /** Somewhat longer than Postgres' own statement_timeout. */
 const QUERY_TIMEOUT_MS = 35_000;
+
+/**
+ * The server may end a connection in the instant in which the pool hands it over, when neither the pool nor its taker
+ * listens: that 'error' event would end the process. So somebody always listens; the next statement tells.
+ */
+class ListeningClient extends pg.Client {
+  constructor(config?: string | pg.ClientConfig) {
+    super(config);
+    this.on('error', () => undefined);
+  }
+}
 
 export function dataSourceOptions(url: string, poolSize: number): DataSourceOptions {
   return {
@@ -19,19 +33,46 @@ export function dataSourceOptions(url: string, poolSize: number): DataSourceOpti
       CreateTenants1790000000000,
       CreateDeliveries1790000000001,
       CreateMaintenanceRun1790000000002,
+      CreatePartitionChanges1790000000003,
+      CreateKeyGenerations1790000000004,
     ],
     applicationName: 'posthorn',
     extra: {
+      Client: ListeningClient,
       // Every statement has its index. Tables grow from nothing to millions of rows between two runs of ANALYZE,
-      // and a prepared plan that scans, chosen while a table was empty, would stay.
+      // and a prepared plan that scans, chosen while a table was empty, would stay. Bitmap scans read all of a
+      // subscription's history to sort it, where an index gives the newest page.
       options:
-        '-c enable_seqscan=off -c jit=off -c timezone=UTC -c lock_timeout=10s -c statement_timeout=30s',
+        '-c enable_seqscan=off -c enable_bitmapscan=off -c jit=off -c timezone=UTC -c lock_timeout=10s -c statement_timeout=30s ' +
+        // A machine that is gone closes nothing: what it holds in the middle of a transaction, a lane's row for
+        // instance, or as an advisory lock, would stay locked for the two hours of the system's keep-alive.
+        '-c idle_in_transaction_session_timeout=10s ' +
+        '-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3',
       // Statements that outlast this were swallowed by a network that says nothing: their connection is given up.
       query_timeout: QUERY_TIMEOUT_MS,
       connectionTimeoutMillis: 10_000,
       keepAlive: true,
     },
   };
+}
+
+/** A replica that does not answer soon is not waited for: the primary answers instead. */
+const REPLICA_CONNECT_MS = 2_000;
+const REPLICA_QUERY_MS = 10_000;
+
+/** For reading alone, beside the connections that TypeORM owns. */
+export function createReplicaPool(url: string, poolSize: number): pg.Pool {
+  const { extra } = dataSourceOptions(url, poolSize) as { extra: pg.PoolConfig };
+  const pool = new pg.Pool({
+    ...extra,
+    connectionString: url,
+    max: poolSize,
+    application_name: 'posthorn',
+    connectionTimeoutMillis: REPLICA_CONNECT_MS,
+    query_timeout: REPLICA_QUERY_MS,
+  });
+  pool.on('error', () => undefined); // the next statement tells
+  return pool;
 }
 
 /** For migrations, which may take as long as they need. */

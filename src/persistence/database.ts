@@ -98,7 +98,7 @@ function connectionOf(client: PoolClient): Connection {
   };
 }
 
-function send<Row extends QueryResultRow>(
+export function send<Row extends QueryResultRow>(
   target: Pool | PoolClient,
   statement: Statement | string,
   values: unknown[],

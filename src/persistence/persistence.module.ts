@@ -8,6 +8,8 @@ import { ApiKeyEntity } from './entities/api-key.entity.js';
 import { SubscriptionEntity } from './entities/subscription.entity.js';
 import { TenantEntity } from './entities/tenant.entity.js';
 import { KeyCache } from './key-cache.js';
+import { ReadDatabase } from './read-database.js';
+import { ReadSide } from './read-side.js';
 import { ApiKeyRepository } from './repositories/api-key.repository.js';
 import { DeadLetterRepository } from './repositories/dead-letter.repository.js';
 import { DeliveryRepository } from './repositories/delivery.repository.js';
@@ -22,6 +24,8 @@ import { SubscriptionCache } from './subscription-cache.js';
 
 const providers = [
   Database,
+  ReadDatabase,
+  ReadSide,
   ChangeFeed,
   KeyCache,
   SubscriptionCache,

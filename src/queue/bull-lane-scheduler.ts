@@ -1,63 +1,46 @@
-import { InjectQueue } from '@nestjs/bull';
-import { Inject, Injectable } from '@nestjs/common';
-import type { Queue } from 'bull';
+import { Inject, Injectable, OnApplicationShutdown } from '@nestjs/common';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { LOGGER } from '../observability/logger.js';
-import { LaneHandler, LaneScheduler, WAKE_HORIZON_MS, wakeSlot } from './lane-scheduler.js';
+import { BullLaneQueue } from './bull-lane-queue.js';
+import { LaneHandler, LaneScheduler, WAKE_HORIZON_MS } from './lane-scheduler.js';
+import { shardOf } from './lane-queue-names.js';
+import { RedisConnections } from './redis-connections.js';
 
-export const LANES_QUEUE = 'lanes';
+/** Injection token of the {@link BullLaneQueue}s, a lane belonging to the one that {@link shardOf} names. */
+export const LANE_QUEUES = Symbol('lane queues');
 
-/** A Bull job: "these subscriptions may have something due". */
-export interface LaneJob {
-  lanes: string[];
-}
+/** In one process, over all queues. A job only claims; what it claimed is sent while the next job is served. */
+const JOBS_AT_ONCE = 16;
+/** In each queue. */
+const MIN_JOBS_AT_ONCE = 4;
 
-/** One job carries the lanes that woke together, so that Bull's cost is paid once for all of them. */
-const MAX_LANES_A_JOB = 50;
-const MAX_LANES_A_COMMAND = 1_000;
-
-/**
- * How long a lane counts as waiting at the most. A job that got lost (FLUSHALL of a part, a worker killed between
- * taking the job and saying so) may hold back its lanes for this long, until the sweep lists them again.
- */
-const WAITING_TTL_SECONDS = 10;
-
-/** Marks each key that is not marked, for ARGV[1] seconds; one round trip however many lanes wake together. */
-const MARK_WAITING = `
-  local marked = {}
-  for index, key in ipairs(KEYS) do
-    marked[index] = redis.call('set', key, '1', 'EX', ARGV[1], 'NX') and 1 or 0
-  end
-  return marked`;
-
-/** The retry of a delivery lives in its row. A job that is done or failed leaves nothing behind. */
-const JOB_OPTIONS = { attempts: 1, removeOnComplete: true, removeOnFail: true };
+const SAY_SERVED_MS = 5_000;
+/** For Bull to write down that a job is done, before connections are closed that cannot be closed in peace. */
+const CLOSING_MS = 1_000;
 
 /** The scheduler for any number of processes: Bull on Redis. */
 @Injectable()
-export class BullLaneScheduler extends LaneScheduler {
-  private announceHandler: (handler: LaneHandler) => void = () => undefined;
-  private readonly handler = new Promise<LaneHandler>((resolve) => (this.announceHandler = resolve));
+export class BullLaneScheduler extends LaneScheduler implements OnApplicationShutdown {
+  private sayingServed: NodeJS.Timeout | undefined;
+  private closing: Promise<void> | undefined;
 
   private isFailing = false;
 
   constructor(
-    @InjectQueue(LANES_QUEUE) private readonly queue: Queue<LaneJob>,
+    @Inject(LANE_QUEUES) private readonly queues: [BullLaneQueue, ...BullLaneQueue[]],
+    private readonly connections: RedisConnections,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
     super();
-    // Without a listener, a lost connection would end the process; ioredis reconnects by itself.
-    queue.on('error', () => undefined);
   }
 
   async wake(subscriptionIds: readonly string[], inMs = 0): Promise<void> {
     if (inMs > WAKE_HORIZON_MS || !this.isConnected()) return;
+    const [first] = this.queues;
     try {
-      for (let from = 0; from < subscriptionIds.length; from += MAX_LANES_A_COMMAND) {
-        const lanes = subscriptionIds.slice(from, from + MAX_LANES_A_COMMAND);
-        if (inMs > 0) await this.wakeLater(lanes, inMs);
-        else await this.wakeNow(lanes);
-      }
+      if (this.queues.length === 1) await first.wake(subscriptionIds, inMs);
+      else await Promise.all(this.wakeSharded(subscriptionIds, inMs));
       this.note(false);
     } catch (error) {
       // Redis is a disposable wake-up list: the sweep finds what could not be announced.
@@ -66,65 +49,71 @@ export class BullLaneScheduler extends LaneScheduler {
   }
 
   serve(handler: LaneHandler): Promise<void> {
-    this.announceHandler(handler);
+    this.connections.demandLogin();
+    const concurrency = Math.max(Math.ceil(JOBS_AT_ONCE / this.queues.length), MIN_JOBS_AT_ONCE);
+    for (const queue of this.queues) queue.serve(concurrency, handler);
+    this.sayServed();
+    this.sayingServed = setInterval(() => this.sayServed(), SAY_SERVED_MS);
     return Promise.resolve();
   }
 
-  /**
-   * Serves one job. Its lanes stop counting as waiting before they are looked at: what falls due from here on
-   * needs, and gets, a job of its own.
-   */
-  async take({ lanes }: LaneJob): Promise<void> {
-    const handler = await this.handler;
-    await this.queue.client.del(lanes.map((id) => this.waitingKey(id)));
-    await handler(lanes);
+  async stop(): Promise<void> {
+    clearInterval(this.sayingServed);
+    this.closing ??= this.close();
+    await this.closing;
   }
 
-  async stop(): Promise<void> {
-    await this.queue.close();
+  async onApplicationShutdown(): Promise<void> {
+    await this.stop();
+    this.connections.close();
   }
 
   async isHealthy(): Promise<boolean> {
     if (!this.isConnected()) return false;
-    await this.queue.client.ping();
+    await this.depth();
     return !this.isFailing;
   }
 
   async depth(): Promise<number> {
-    return this.isConnected() ? this.queue.getWaitingCount() : 0;
+    if (!this.isConnected()) return 0;
+    const depths = await Promise.all(this.queues.map((queue) => queue.depth()));
+    return depths.reduce((sum, depth) => sum + depth);
   }
 
-  private async wakeNow(subscriptionIds: readonly string[]): Promise<void> {
-    const marked = await this.markWaiting(subscriptionIds);
-    const lanes = subscriptionIds.filter((_, index) => marked[index] === 1);
-    const jobs = [];
-    for (let from = 0; from < lanes.length; from += MAX_LANES_A_JOB) {
-      jobs.push({ data: { lanes: lanes.slice(from, from + MAX_LANES_A_JOB) }, opts: JOB_OPTIONS });
-    }
-    if (jobs.length === 1 && jobs[0]) await this.queue.add(jobs[0].data, jobs[0].opts);
-    else if (jobs.length > 1) await this.queue.addBulk(jobs);
+  /** Each lane goes to its own queue, if somebody serves that. */
+  private wakeSharded(subscriptionIds: readonly string[], inMs: number): Promise<void>[] {
+    const targets = this.queues.map((_, shard) => this.servedFor(shard));
+    const lanes = this.queues.map((): string[] => []);
+    for (const id of subscriptionIds) lanes[targets[shardOf(id, this.queues.length)] ?? 0]?.push(id);
+    return this.queues.flatMap((queue, shard) => {
+      const own = lanes[shard] ?? [];
+      return own.length === 0 ? [] : [queue.wake(own, inMs)];
+    });
   }
 
-  /** @returns for each lane 1 if it was not waiting yet */
-  private async markWaiting(subscriptionIds: readonly string[]): Promise<number[]> {
-    const keys = subscriptionIds.map((id) => this.waitingKey(id));
-    return (await this.queue.client.eval(
-      MARK_WAITING,
-      keys.length,
-      ...keys,
-      WAITING_TTL_SECONDS,
-    )) as number[];
+  /**
+   * The queue that lanes of this one are put into: another one that is served while this one is not, since processes
+   * may disagree on how many there are, and a node of a Cluster may be away.
+   */
+  private servedFor(shard: number): number {
+    if (this.queues[shard]?.isServed()) return shard;
+    const other = this.queues.findIndex((queue) => queue.isServed());
+    return other === -1 ? shard : other;
   }
 
-  /** The job id makes wake-ups of one lane and slot one; once the slot has begun, nobody adds to it any more. */
-  private async wakeLater(subscriptionIds: readonly string[], inMs: number): Promise<void> {
-    const slot = wakeSlot(Date.now() + inMs);
-    await this.queue.addBulk(
-      subscriptionIds.map((id) => ({
-        data: { lanes: [id] },
-        opts: { ...JOB_OPTIONS, jobId: `${id}:${slot}`, delay: slot - Date.now() },
-      })),
-    );
+  /** What it could not say now it says again soon; wake-ups take the first queue meanwhile. */
+  private sayServed(): void {
+    if (!this.isConnected()) return;
+    for (const queue of this.queues) queue.sayServed().catch(() => undefined);
+  }
+
+  /** Bull waits for a connection to come back before it closes; without Sentinels, that may take for ever. */
+  private async close(): Promise<void> {
+    const closed = Promise.all(this.queues.map((queue) => queue.close()));
+    const idle = Promise.all(this.queues.map((queue) => queue.idle()));
+    const givenUp = idle.then(() => sleep(CLOSING_MS, 'given up', { ref: false }));
+    if ((await Promise.race([closed, givenUp])) === 'given up') this.connections.close();
+    await closed;
   }
 
   /** A Redis that answers but refuses (out of memory, read-only) is worth one line, not one a wake-up. */
@@ -136,10 +125,6 @@ export class BullLaneScheduler extends LaneScheduler {
   }
 
   private isConnected(): boolean {
-    return this.queue.client.status === 'ready';
-  }
-
-  private waitingKey(subscriptionId: string): string {
-    return this.queue.toKey(`waiting:${subscriptionId}`);
+    return this.connections.open('client').status === 'ready';
   }
 }

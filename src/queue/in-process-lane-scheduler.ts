@@ -17,7 +17,7 @@ export class InProcessLaneScheduler extends LaneScheduler {
   wake(subscriptionIds: readonly string[], inMs = 0): Promise<void> {
     if (this.stopped || inMs > WAKE_HORIZON_MS) return Promise.resolve();
     if (inMs > 0) {
-      const slot = wakeSlot(Date.now() + inMs);
+      const slot = wakeSlot(Date.now() + inMs, inMs);
       for (const id of subscriptionIds) this.wakeAt(id, slot);
     } else {
       for (const id of subscriptionIds) this.waiting.add(id);

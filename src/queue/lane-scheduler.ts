@@ -31,8 +31,23 @@ export abstract class LaneScheduler {
 /** Wake-ups further ahead than this are not kept: the sweep finds their lanes when they are due. */
 export const WAKE_HORIZON_MS = 60_000;
 
-/** Wake-ups of one lane that fall into the same tenth of a second are one. */
-const SLOT_MS = 100;
+/**
+ * Wake-ups of one lane that fall into the same slot are one. The further ahead, the longer a slot is: at most 125 of
+ * them are ahead of a lane, and none makes a wake-up later by more than a tenth of the time it waits (a tenth of a
+ * second for short waits).
+ */
+const SLOTS = [
+  { fromMs: 25_000, slotMs: 1_000 },
+  { fromMs: 5_000, slotMs: 500 },
+  { fromMs: 0, slotMs: 100 },
+];
 
-/** @returns the end of the slot that `atMs` falls into: never earlier, at most a tenth of a second later */
-export const wakeSlot = (atMs: number): number => Math.ceil(atMs / SLOT_MS) * SLOT_MS;
+/**
+ * @param atMs the time of the wake-up
+ * @param inMs how far ahead that is
+ * @returns the end of the slot that it falls into: never earlier than `atMs`
+ */
+export function wakeSlot(atMs: number, inMs: number): number {
+  const { slotMs } = SLOTS.find(({ fromMs }) => inMs >= fromMs) ?? { slotMs: 100 };
+  return Math.ceil(atMs / slotMs) * slotMs;
+}

@@ -1,14 +1,20 @@
-import { BullModule } from '@nestjs/bull';
+import { BullModule, getQueueToken } from '@nestjs/bull';
 import { DynamicModule, Module } from '@nestjs/common';
-import { Redis } from 'ioredis';
-import type { RedisOptions } from 'ioredis';
-import type { Logger } from 'pino';
+import type { Queue } from 'bull';
 import { Config } from '../config/config.js';
-import { LOGGER } from '../observability/logger.js';
-import { BullLaneScheduler, LANES_QUEUE } from './bull-lane-scheduler.js';
+import { BullLaneQueue, LaneJob } from './bull-lane-queue.js';
+import { BullLaneScheduler, LANE_QUEUES } from './bull-lane-scheduler.js';
 import { InProcessLaneScheduler } from './in-process-lane-scheduler.js';
+import { laneQueueNames, laneQueuePrefix } from './lane-queue-names.js';
 import { LaneScheduler } from './lane-scheduler.js';
-import { LaneProcessor } from './lane.processor.js';
+import { RedisConnections } from './redis-connections.js';
+
+/** After an error Bull asks for the next job again after this time; its own five seconds are a long time to wait. */
+const RETRY_PROCESS_MS = 500;
+
+/** The connections that all Bull queues share. */
+@Module({ providers: [RedisConnections], exports: [RedisConnections] })
+class RedisModule {}
 
 /** Provides {@link LaneScheduler} to every module. */
 @Module({})
@@ -23,57 +29,37 @@ export class QueueModule {
     };
   }
 
-  /** @param serving whether this process delivers, rather than only wakes lanes for others */
-  static bull(serving: boolean): DynamicModule {
+  /** For any number of processes that meet in Redis. */
+  static bull({ queuePrefix, queueShards }: Config): DynamicModule {
+    const names = laneQueueNames(queueShards);
     return {
       module: QueueModule,
       global: true,
       imports: [
-        BullModule.registerQueueAsync({
-          name: LANES_QUEUE,
-          inject: [Config, LOGGER],
-          useFactory: (config: Config, logger: Logger) => ({
-            prefix: config.queuePrefix,
-            createClient: (type, options) =>
-              reportOutages(connect(type, config.redisUrl ?? '', options), logger),
-          }),
-        }),
+        RedisModule,
+        BullModule.registerQueueAsync(
+          ...names.map((name, shard) => ({
+            name,
+            imports: [RedisModule],
+            inject: [RedisConnections],
+            useFactory: (connections: RedisConnections) => ({
+              prefix: laneQueuePrefix(queuePrefix, shard, connections.isCluster),
+              settings: { retryProcessDelay: RETRY_PROCESS_MS },
+              createClient: connections.open.bind(connections),
+            }),
+          })),
+        ),
       ],
       providers: [
+        {
+          provide: LANE_QUEUES,
+          inject: names.map((name) => getQueueToken(name)),
+          useFactory: (...queues: Queue<LaneJob>[]) => queues.map((queue) => new BullLaneQueue(queue)),
+        },
         BullLaneScheduler,
         { provide: LaneScheduler, useExisting: BullLaneScheduler },
-        ...(serving ? [LaneProcessor] : []),
       ],
       exports: [LaneScheduler],
     };
   }
-}
-
-/**
- * The client that sends commands fails at once while Redis is away, since a wake-up is worthless later; the two that
- * wait for jobs must be patient, as Bull demands.
- */
-function connect(type: 'client' | 'subscriber' | 'bclient', url: string, options?: RedisOptions): Redis {
-  const common = { ...options, retryStrategy: (attempt: number) => Math.min(attempt * 50, 1_000) };
-  const client = new Redis(
-    url,
-    type === 'client'
-      ? { ...common, maxRetriesPerRequest: 1, commandTimeout: 5_000 }
-      : { ...common, maxRetriesPerRequest: null, enableReadyCheck: false },
-  );
-  return client;
-}
-
-/** One line when Redis goes away and one when it is back; ioredis itself tells at every try. */
-function reportOutages(client: Redis, logger: Logger): Redis {
-  let isAway = false;
-  client.on('error', (error) => {
-    if (!isAway) logger.warn({ err: error }, 'redis.away');
-    isAway = true;
-  });
-  client.on('ready', () => {
-    if (isAway) logger.info('redis.back');
-    isAway = false;
-  });
-  return client;
 }

@@ -6,6 +6,7 @@ import {
   DeliveryWithAttemptsResponse,
 } from '../http/delivery.dto.js';
 import { pageResponse, PageQuery } from '../http/paging.dto.js';
+import { ReadSide } from '../persistence/read-side.js';
 import {
   DeliveryFilter,
   DeliveryRepository,
@@ -19,6 +20,7 @@ import { DeliveryQuery } from './status.dto.js';
 @Injectable()
 export class DeliveryStatusService {
   constructor(
+    private readonly reads: ReadSide,
     private readonly deliveries: DeliveryRepository,
     private readonly subscriptions: SubscriptionRepository,
     private readonly lanes: LaneScheduler,
@@ -40,11 +42,15 @@ export class DeliveryStatusService {
   }
 
   async get(tenantId: string, id: string): Promise<DeliveryWithAttemptsResponse> {
-    const [row, attempts] = await Promise.all([
-      this.find(tenantId, id),
-      this.deliveries.attempts(tenantId, id),
-    ]);
-    return DeliveryWithAttemptsResponse.withAttempts(row, attempts);
+    const found = await this.reads.find(async ({ deliveries }) => {
+      const [row, attempts] = await Promise.all([
+        deliveries.find(tenantId, id),
+        deliveries.attempts(tenantId, id),
+      ]);
+      return row && { row, attempts };
+    });
+    if (!found) throw notFound('delivery', id);
+    return DeliveryWithAttemptsResponse.withAttempts(found.row, found.attempts);
   }
 
   /** @throws Problem conflict while it is being attempted, or when its subscription is gone */
@@ -68,7 +74,7 @@ export class DeliveryStatusService {
     query: PageQuery,
     filter: DeliveryFilter,
   ): Promise<DeliveryPageResponse> {
-    const page = await this.deliveries.list(tenantId, PageQuery.toRequest(query), filter);
+    const page = await this.reads.late.deliveries.list(tenantId, PageQuery.toRequest(query), filter);
     return pageResponse(page, (row) => DeliveryResponse.from(row));
   }
 

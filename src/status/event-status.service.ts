@@ -2,8 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { notFound } from '../domain/errors.js';
 import { pageResponse, PageQuery } from '../http/paging.dto.js';
 import { withRawMember } from '../http/raw-json.js';
-import { DeliveryRepository } from '../persistence/repositories/delivery.repository.js';
-import { EventRepository, StoredEvent } from '../persistence/repositories/event.repository.js';
+import { Reads, ReadSide } from '../persistence/read-side.js';
 import { EventPageResponse, EventQuery, EventResponse, EventStatusResponse } from './status.dto.js';
 
 const DELIVERIES_SHOWN = 100;
@@ -11,43 +10,48 @@ const DELIVERIES_SHOWN = 100;
 /** What became of events. Each method that takes an id throws Problem not_found when it is not the tenant's. */
 @Injectable()
 export class EventStatusService {
-  constructor(
-    private readonly events: EventRepository,
-    private readonly deliveries: DeliveryRepository,
-  ) {}
+  constructor(private readonly reads: ReadSide) {}
 
   /** Newest first. */
   async list(tenantId: string, query: EventQuery): Promise<EventPageResponse> {
-    const ids =
-      query.idempotency_key === undefined ? undefined : await this.holder(tenantId, query.idempotency_key);
-    const filter = { eventType: query.event_type, ids };
-    const page = await this.events.list(tenantId, PageQuery.toRequest(query), filter);
-    return pageResponse(page, (row) => EventResponse.from(row));
+    const { idempotency_key: key, event_type: eventType } = query;
+    const request = PageQuery.toRequest(query);
+    if (key === undefined) {
+      const page = await this.reads.late.events.list(tenantId, request, { eventType });
+      return pageResponse(page, (row) => EventResponse.from(row));
+    }
+    const page = await this.reads.find(async (reads) => {
+      const ids = await holder(reads, tenantId, key);
+      const found = await reads.events.list(tenantId, request, { eventType, ids });
+      return ids.length > 0 ? found : undefined;
+    });
+    return pageResponse(page ?? { data: [], nextCursor: null }, (row) => EventResponse.from(row));
   }
 
   /** @returns JSON text: an {@link EventDetailResponse} */
   async get(tenantId: string, id: string): Promise<Buffer> {
-    const [event, payload] = await Promise.all([this.find(tenantId, id), this.events.payload(tenantId, id)]);
-    if (!payload) throw notFound('event', id);
-    return withRawMember(EventResponse.from(event), 'payload', payload);
+    const found = await this.reads.find(async ({ events }) => {
+      const [event, payload] = await Promise.all([events.find(tenantId, id), events.payload(tenantId, id)]);
+      return event && payload && { event, payload };
+    });
+    if (!found) throw notFound('event', id);
+    return withRawMember(EventResponse.from(found.event), 'payload', found.payload);
   }
 
   async status(tenantId: string, id: string): Promise<EventStatusResponse> {
-    const event = await this.find(tenantId, id);
-    const page = { limit: DELIVERIES_SHOWN, cursor: null };
-    const { data } = await this.deliveries.list(tenantId, page, { eventId: id });
-    return EventStatusResponse.from(event, data);
+    const found = await this.reads.find(async ({ events, deliveries }) => {
+      const event = await events.find(tenantId, id);
+      if (!event) return undefined;
+      const page = { limit: DELIVERIES_SHOWN, cursor: null };
+      return { event, ...(await deliveries.list(tenantId, page, { eventId: id })) };
+    });
+    if (!found) throw notFound('event', id);
+    return EventStatusResponse.from(found.event, found.data);
   }
+}
 
-  private async find(tenantId: string, id: string): Promise<StoredEvent> {
-    const event = await this.events.find(tenantId, id);
-    if (!event) throw notFound('event', id);
-    return event;
-  }
-
-  /** The event that holds the key, if any does. */
-  private async holder(tenantId: string, key: string): Promise<string[]> {
-    const [keyed] = await this.events.findByKeys([{ tenantId, key }]);
-    return keyed ? [keyed.eventId] : [];
-  }
+/** The event that holds the key, if any does. */
+async function holder({ events }: Reads, tenantId: string, key: string): Promise<string[]> {
+  const [keyed] = await events.findByKeys([{ tenantId, key }]);
+  return keyed ? [keyed.eventId] : [];
 }

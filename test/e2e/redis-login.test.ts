@@ -1,32 +1,66 @@
 import { spawn } from 'node:child_process';
-import { expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { builtMain } from '../support/build.js';
 import { createDatabase } from '../support/database.js';
-import { startRedis } from '../support/redis.js';
+import {
+  type RedisCluster,
+  type RedisSentinel,
+  startRedisCluster,
+  startRedisSentinel,
+} from '../support/redis-cluster.js';
+import { type RedisServer, startRedis } from '../support/redis.js';
 
-it('a Redis that refuses the login is said to, without the password', async () => {
-  const main = await builtMain();
-  const database = await createDatabase();
-  const redis = await startRedis();
-  const url = new URL(redis.url);
-  url.username = 'somebody';
-  url.password = 'topsecret-password';
-  const child = spawn(process.execPath, [main], {
-    env: {
-      PATH: process.env['PATH'],
-      ROLE: 'worker',
-      PORT: '0',
-      DATABASE_URL: database.url,
-      REDIS_URL: url.href,
-    },
+const LOGIN = 'somebody:topsecret-password@';
+
+describe('a Redis that refuses the login is said to, without the password', () => {
+  let main: string;
+  let database: { url: string; drop(): Promise<void> };
+  let server: RedisServer;
+  let cluster: RedisCluster;
+  let sentinel: RedisSentinel;
+
+  beforeAll(async () => {
+    main = await builtMain();
+    database = await createDatabase();
+    [server, cluster, sentinel] = await Promise.all([
+      startRedis(),
+      startRedisCluster(3),
+      startRedisSentinel(),
+    ]);
+  }, 240_000);
+  afterAll(async () => {
+    await Promise.all([server.stop(), cluster.stop(), sentinel.stop()]);
+    await database.drop();
   });
-  let output = '';
-  child.stdout.on('data', (text: Buffer) => (output += text.toString()));
-  child.stderr.on('data', (text: Buffer) => (output += text.toString()));
-  const code = await new Promise((resolve) => child.on('exit', resolve));
-  await redis.stop();
-  await database.drop();
-  expect(code).toBe(1);
-  expect(output).toContain('Check the user and password in REDIS_URL');
-  expect(output).not.toContain('topsecret-password');
-}, 30_000);
+
+  it.each([
+    ['by a server', () => server.url.replace('://', `://${LOGIN}`)],
+    ['by the nodes of a cluster', () => cluster.url.replace('://', `://${LOGIN}`)],
+    ['by the primary', () => sentinel.url.replace('://', `://${LOGIN}`)],
+    [
+      'by the Sentinels',
+      () => `${sentinel.url}?sentinel_username=somebody&sentinel_password=topsecret-password`,
+    ],
+  ])(
+    '%s',
+    async (_, redisUrl) => {
+      const child = spawn(process.execPath, [main], {
+        env: {
+          PATH: process.env['PATH'],
+          ROLE: 'worker',
+          PORT: '0',
+          DATABASE_URL: database.url,
+          REDIS_URL: redisUrl(),
+        },
+      });
+      let output = '';
+      child.stdout.on('data', (text: Buffer) => (output += text.toString()));
+      child.stderr.on('data', (text: Buffer) => (output += text.toString()));
+      const code = await new Promise((resolve) => child.on('exit', resolve));
+      expect(code).toBe(1);
+      expect(output).toContain('Check the user and password in REDIS_URL');
+      expect(output).not.toContain('topsecret-password');
+    },
+    30_000,
+  );
+});

@@ -42,9 +42,20 @@ export async function freshRedis(): Promise<{ url: string; flush(): Promise<void
  */
 export async function startRedis(port?: number, folder?: string): Promise<RedisServer> {
   const listenOn = port ?? (await freePort());
+  const persistence =
+    folder === undefined ? ['--appendonly', 'no'] : ['--appendonly', 'yes', '--dir', folder];
+  return startRedisProgram(listenOn, ['--databases', '512', '--save', '', ...persistence]);
+}
+
+/** redis-server with arguments of its own, on this port of 127.0.0.1; `configFile` as Sentinels need one. */
+export async function startRedisProgram(
+  listenOn: number,
+  settings: string[],
+  configFile?: string,
+): Promise<RedisServer> {
   const program = findRedisServer();
-  const args = ['--port', String(listenOn), '--bind', '127.0.0.1', '--databases', '512', '--save', ''];
-  args.push(...(folder === undefined ? ['--appendonly', 'no'] : ['--appendonly', 'yes', '--dir', folder]));
+  const args = ['--port', String(listenOn), '--bind', '127.0.0.1', ...settings];
+  if (configFile !== undefined) args.unshift(configFile);
 
   // The shell outlives nobody: its input closes when this process ends, however it ends, and Redis with it.
   const shell = spawn('sh', ['-c', '"$@" & echo $!; cat; kill -9 $!', 'sh', program.path, ...args], {

@@ -106,6 +106,16 @@ describe('roles', () => {
   });
 });
 
+describe('DATABASE_READ_URL', () => {
+  it('needs a primary', () => {
+    const DATABASE_READ_URL = 'postgresql://replica/posthorn';
+    expect(mistakes({ DATABASE_READ_URL })).toEqual([
+      expect.stringMatching('^DATABASE_READ_URL needs DATABASE_URL'),
+    ]);
+    expect(loadConfig({ DATABASE_URL, DATABASE_READ_URL }).databaseReadUrl).toBe(DATABASE_READ_URL);
+  });
+});
+
 describe('values', () => {
   it.each<[string, string]>([
     ['ROLE', 'master'],
@@ -117,7 +127,12 @@ describe('values', () => {
     ['DATABASE_URL', 'mysql://localhost/posthorn'],
     ['DATABASE_URL', 'localhost:5432'],
     ['DATABASE_POOL_SIZE', '1'],
+    ['DATABASE_READ_URL', 'replica:5432'],
     ['REDIS_URL', 'localhost:6379'],
+    ['REDIS_URL', 'redis+sentinel://localhost:26379'],
+    ['QUEUE_PREFIX', '{posthorn}'],
+    ['QUEUE_SHARDS', '0'],
+    ['QUEUE_SHARDS', '65'],
     ['REDIS_URL', 'http://localhost:6379'],
     ['ADMIN_API_KEY', 'too-short'],
     ['ALLOW_TARGET_RANGES', '10.0.0.0/33'],
@@ -154,6 +169,8 @@ describe('values', () => {
     ['PORT', '', { port: 8000 }],
     ['DATABASE_URL', 'postgres://db/x', { databaseUrl: 'postgres://db/x' }],
     ['REDIS_URL', 'rediss://queue', { redisUrl: 'rediss://queue' }],
+    ['REDIS_URL', 'redis+cluster://a:1,b:2', { redisUrl: 'redis+cluster://a:1,b:2' }],
+    ['QUEUE_SHARDS', '8', { queueShards: 8 }],
     ['LOG_LEVEL', 'WARN', { logLevel: 'warn' }],
     ['SWEEP_INTERVAL_SECONDS', '0.1', { sweepIntervalMs: 100 }],
     ['CLEANUP_INTERVAL_HOURS', '12', { cleanupIntervalMs: 43_200_000 }],

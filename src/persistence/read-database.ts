@@ -1,0 +1,108 @@
+import { Inject, Injectable, OnApplicationShutdown } from '@nestjs/common';
+import { InjectDataSource } from '@nestjs/typeorm';
+import type { Pool, QueryResultRow } from 'pg';
+import type { Logger } from 'pino';
+import { DataSource } from 'typeorm';
+import { Config } from '../config/config.js';
+import { LOGGER } from '../observability/logger.js';
+import { createReplicaPool } from './data-source.js';
+import { Database, isDataError, send, Statement } from './database.js';
+
+const CHECK_EVERY_MS = 5_000;
+/** Every process gives a sign of life each 5 seconds, so a replica that keeps up has one that is not much older. */
+const MAX_AGE_SECONDS = 30;
+const BEAT_SECONDS = 5;
+
+const AGE_OF_NEWEST_SIGN = {
+  text: 'select extract(epoch from clock_timestamp() - max(seen_at))::float8 as age from heartbeat',
+  query_timeout: 2_000,
+};
+
+/** SQLSTATE query_canceled: what takes too long on the replica must not take as long on the primary. */
+const QUERY_CANCELED = '57014';
+
+/**
+ * Reads that may be a little old: from the replica of `DATABASE_READ_URL`, and from the primary while there is none, it
+ * is away, or it lags far behind. Nobody but readers for people may use it.
+ */
+@Injectable()
+export class ReadDatabase extends Database implements OnApplicationShutdown {
+  private readonly replica: Pool | null;
+  private check: Promise<boolean> | undefined;
+  private checkedAt = 0;
+  /** Undefined when it has to be judged first. */
+  private isUsable: boolean | undefined;
+  private lastVerdict: boolean | undefined;
+
+  constructor(
+    @InjectDataSource() primary: DataSource,
+    config: Config,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {
+    super(primary);
+    this.replica =
+      config.databaseReadUrl === null
+        ? null
+        : createReplicaPool(config.databaseReadUrl, config.databasePoolSize);
+  }
+
+  get hasReplica(): boolean {
+    return this.replica !== null;
+  }
+
+  override async run<Row extends QueryResultRow>(
+    statement: Statement | string,
+    values: unknown[] = [],
+  ): Promise<Row[]> {
+    if (this.replica && (await this.mayUseReplica())) {
+      try {
+        return (await send<Row>(this.replica, statement, values)).rows;
+      } catch (error) {
+        if (isDataError(error) || (error as { code?: unknown }).code === QUERY_CANCELED) throw error;
+        // It is judged anew before it is asked again.
+        this.isUsable = undefined;
+        this.checkedAt = 0;
+      }
+    }
+    return super.run<Row>(statement, values);
+  }
+
+  /**
+   * By how many seconds the replica is behind, at the most.
+   * @throws Error that says why it is not read from
+   */
+  async lagSeconds(): Promise<number> {
+    if (!this.replica) throw new Error('there is none');
+    const [row] = (await send<{ age: number | null }>(this.replica, AGE_OF_NEWEST_SIGN, [])).rows;
+    if (row?.age == null) throw new Error('is no replica of this database: it has no sign of life');
+    if (row.age > MAX_AGE_SECONDS) throw new Error(`is ${Math.round(row.age)} seconds behind`);
+    return Math.max(row.age - BEAT_SECONDS, 0);
+  }
+
+  async onApplicationShutdown(): Promise<void> {
+    await this.replica?.end();
+  }
+
+  /** By the last check, which is repeated in the background; only who comes first waits for one. */
+  private async mayUseReplica(): Promise<boolean> {
+    if (Date.now() - this.checkedAt > CHECK_EVERY_MS) {
+      this.check ??= this.judge().finally(() => (this.check = undefined));
+    }
+    return this.isUsable ?? (await this.check) ?? false;
+  }
+
+  private async judge(): Promise<boolean> {
+    const wasUsable = this.lastVerdict;
+    try {
+      await this.lagSeconds();
+      this.lastVerdict = true;
+      if (wasUsable === false) this.logger.info('replica.back');
+    } catch (error) {
+      this.lastVerdict = false;
+      if (wasUsable !== false) this.logger.warn({ err: error }, 'replica.away');
+    }
+    this.isUsable = this.lastVerdict;
+    this.checkedAt = Date.now();
+    return this.lastVerdict;
+  }
+}
