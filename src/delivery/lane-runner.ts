@@ -77,13 +77,12 @@ export class LaneRunner {
    * quick are waited for, so that a full worker takes no more: others may have to wait for as long as a timeout.
    */
   async run(subscriptionIds: string[]): Promise<void> {
-    await Promise.all(
-      subscriptionIds.map((id) => {
-        const lane = this.lane(id);
-        const looked = this.look(lane);
-        return lane.pace === 'quick' ? looked : undefined;
-      }),
-    );
+    const looks = subscriptionIds.map((id) => {
+      const lane = this.lane(id);
+      const looked = this.look(lane);
+      return lane.pace === 'quick' ? looked : Promise.resolve();
+    });
+    await Promise.all(looks);
   }
 
   /**
@@ -149,11 +148,13 @@ export class LaneRunner {
       const leaseEndsAt = performance.now() + this.config.leaseSeconds * 1000;
       const deliveries = await this.claimFor(lane, quota, subscription);
       claimed = deliveries.length;
-      lane.hasMore = claimed === quota;
+      // Kept when it was set meanwhile: a place that became free during the claim was no place for it yet.
+      lane.hasMore ||= claimed === quota;
       for (const delivery of deliveries) void this.send(lane, delivery, { subscription, leaseEndsAt, pace });
     } finally {
       lane.claimed -= quota - claimed;
       this.giveBack(lane, pace, quota - claimed);
+      this.lookIfWanted(lane);
     }
   }
 

@@ -1,0 +1,78 @@
+import { randomUUID } from 'node:crypto';
+import { pino } from 'pino';
+import { expect, it, vi } from 'vitest';
+import type { Config } from '../../../src/config/config.js';
+import type { AttemptReport, AttemptService } from '../../../src/delivery/attempt.service.js';
+import { LaneRunner } from '../../../src/delivery/lane-runner.js';
+import type { PayloadLoader } from '../../../src/delivery/payload-loader.js';
+import type {
+  ClaimedDelivery,
+  LaneRepository,
+  PacedClaim,
+} from '../../../src/persistence/repositories/lane.repository.js';
+import type { SubscriptionCache } from '../../../src/persistence/subscription-cache.js';
+import type { LaneScheduler } from '../../../src/queue/lane-scheduler.js';
+
+const DELIVERED: AttemptReport = { target: 'accepted', durationMs: 1, retryInMs: null };
+
+/** A worker for one subscription with a concurrency limit, whose claims and records end when the test says so. */
+function workerWithLimit() {
+  const id = randomUUID();
+  const subscription = {
+    id,
+    tenantId: '',
+    isActive: true,
+    timeoutMs: 1,
+    rules: { maxConcurrency: 1, spacingMs: null },
+  };
+  const claims: ((deliveries: string[]) => void)[] = [];
+  const sent = new Map<string, () => void>();
+  const runner = new LaneRunner(
+    {
+      claimPaced: () =>
+        new Promise<PacedClaim>((resolve) => {
+          claims.push((ids) => {
+            const deliveries = ids.map(
+              (id) => ({ id, send_after_ms: 0 }) as ClaimedDelivery & { send_after_ms: number },
+            );
+            resolve({ deliveries, nextInMs: null });
+          });
+        }),
+    } as unknown as LaneRepository,
+    {
+      findLane: () => Promise.resolve(subscription),
+      find: () => Promise.resolve(subscription),
+    } as unknown as SubscriptionCache,
+    {
+      run: (delivery: ClaimedDelivery, _: unknown, answered: () => void) => {
+        answered();
+        return new Promise<AttemptReport>((resolve) => sent.set(delivery.id, () => resolve(DELIVERED)));
+      },
+    } as unknown as AttemptService,
+    {
+      load: (delivery: ClaimedDelivery) => Promise.resolve({ ...delivery, payload: Buffer.alloc(0) }),
+      letGo: () => undefined,
+    } as unknown as PayloadLoader,
+    { wake: () => Promise.resolve() } as unknown as LaneScheduler,
+    { leaseSeconds: 60, workerCount: 100, laneConcurrency: 64 } as Config,
+    pino({ level: 'silent' }),
+  );
+  return { claims, sent, wake: () => void runner.run([id]) };
+}
+
+const nth = <T>(list: T[], index: number) => vi.waitUntil(() => list[index], { interval: 1 });
+
+it('looks again when a place became free while it was told that there was none', async () => {
+  const { claims, sent, wake } = workerWithLimit();
+  wake();
+  (await nth(claims, 0))(['first']);
+  const record = await vi.waitUntil(() => sent.get('first'), { interval: 1 });
+  // The second falls due; PostgreSQL counts the first one, and the answer is on its way when that is recorded.
+  wake();
+  const nothing = await nth(claims, 1);
+  record();
+  await new Promise((resolve) => setImmediate(resolve));
+  nothing([]);
+  (await nth(claims, 2))(['second']);
+  expect(await vi.waitUntil(() => sent.get('second'), { interval: 1 })).toBeDefined();
+});
