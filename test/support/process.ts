@@ -13,6 +13,10 @@ const START_TIMEOUT_MS = 30_000;
 export interface PosthornProcess {
   /** Of the first tenant, whose key the service made itself. */
   tenant: Client;
+  pid: number;
+  /** http://127.0.0.1:port */
+  url: string;
+  apiKey: string;
   /** What it has written for people so far. */
   output(): string;
   /** kill -9; resolves when it has ended. Its Postgres is left behind. */
@@ -59,7 +63,7 @@ export class DataFolder {
         resolve(code);
       }),
     );
-    const url = await waitFor(
+    const shown = await waitFor(
       () => {
         if (child.exitCode !== null) throw new Error(`it ended with ${child.exitCode}:\n${output}`);
         return /API +(http:\S+)\/api\/v1/.exec(output)?.[1];
@@ -67,8 +71,12 @@ export class DataFolder {
       { what: 'Posthorn to start', timeoutMs: START_TIMEOUT_MS },
     );
     const key = (await readFile(join(this.path, 'tenant-api-key'), 'utf8')).trim();
+    const url = shown.replace('localhost', '127.0.0.1');
     return {
-      tenant: client(url.replace('localhost', '127.0.0.1'), key),
+      tenant: client(url, key),
+      pid: child.pid!,
+      url,
+      apiKey: key,
       output: () => output,
       kill: async () => {
         child.kill('SIGKILL');

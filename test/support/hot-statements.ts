@@ -1,0 +1,350 @@
+import { createHash } from 'node:crypto';
+import type { DataSource } from 'typeorm';
+import { uuidV7 } from '../../src/domain/uuid-v7.js';
+import { Database } from '../../src/persistence/database.js';
+import { ApiKeyEntity } from '../../src/persistence/entities/api-key.entity.js';
+import { SubscriptionEntity } from '../../src/persistence/entities/subscription.entity.js';
+import { TenantEntity } from '../../src/persistence/entities/tenant.entity.js';
+import { ApiKeyRepository } from '../../src/persistence/repositories/api-key.repository.js';
+import { DeadLetterRepository } from '../../src/persistence/repositories/dead-letter.repository.js';
+import { DeliveryRepository } from '../../src/persistence/repositories/delivery.repository.js';
+import { EventRepository, type NewEvent } from '../../src/persistence/repositories/event.repository.js';
+import { HeartbeatRepository } from '../../src/persistence/repositories/heartbeat.repository.js';
+import {
+  LaneRepository,
+  type AttemptResult,
+  type ClaimedDelivery,
+} from '../../src/persistence/repositories/lane.repository.js';
+import { PartitionRepository } from '../../src/persistence/repositories/partition.repository.js';
+import { PurgeRepository } from '../../src/persistence/repositories/purge.repository.js';
+import { SubscriptionRepository } from '../../src/persistence/repositories/subscription.repository.js';
+import { TenantRepository } from '../../src/persistence/repositories/tenant.repository.js';
+import type { History } from './history.js';
+
+/** What the service asks Postgres often, or over large tables, and how it should be served. */
+export interface HotStatement {
+  does: string;
+  /** Whether it is prepared under a name, so that one plan has to do for all values. */
+  isNamed?: true;
+  run: (repositories: Repositories, picks: Picks) => Promise<unknown>;
+  /** The indexes that are read, as the migrations name them; `a|b` where either one serves. */
+  indexes: string[];
+  /** Partitions of a table that are read, at most; any number of them unless given. */
+  partitions?: 1;
+  /** Blocks of 8 KiB that are touched, at most: some twice of what was measured. */
+  blocks: number;
+}
+
+export type Repositories = ReturnType<typeof repositoriesOf>;
+
+/** What a statement works on; found over another connection, so that it is not on the statement's account. */
+export interface Picks {
+  history: History;
+  tenantId: string;
+  /** The lane with the most that is due. */
+  busiest: string;
+  claimed: (count: number) => Promise<ClaimedDelivery[]>;
+}
+
+const PAGE = { limit: 50, cursor: null };
+
+export const HOT_STATEMENTS: HotStatement[] = [
+  {
+    does: 'claims 50 of one lane',
+    isNamed: true,
+    run: ({ lanes }, { busiest }) => lanes.claimDue([{ subscriptionId: busiest, quota: 50 }], 60),
+    indexes: ['delivery_due', 'delivery_pkey', 'event_pkey'],
+    blocks: 50 * 25,
+  },
+  {
+    does: 'claims one in each of 50 lanes',
+    isNamed: true,
+    run: async ({ lanes }, { history }) => {
+      const due = await history.dueLanes(50);
+      await lanes.claimDue(
+        due.map((subscriptionId) => ({ subscriptionId, quota: 1 })),
+        60,
+      );
+    },
+    indexes: ['delivery_due', 'delivery_pkey', 'event_pkey'],
+    blocks: 50 * 40,
+  },
+  {
+    does: 'claims in a lane that has nothing due',
+    isNamed: true,
+    run: ({ lanes }) => lanes.claimDue([{ subscriptionId: uuidV7(1), quota: 50 }], 60),
+    indexes: ['delivery_due'],
+    blocks: 30,
+  },
+  {
+    does: 'claims 20 of a lane with a rate limit and a concurrency limit',
+    isNamed: true,
+    run: ({ lanes }, { busiest }) =>
+      lanes.claimPaced(busiest, 20, { spacingMs: 0.001, maxConcurrency: 1_000 }, 60),
+    indexes: ['delivery_due|delivery_by_subscription', 'delivery_pkey', 'event_pkey', 'lane_pkey'],
+    blocks: 20 * 30,
+  },
+  {
+    does: 'records 50 results',
+    isNamed: true,
+    run: async ({ lanes }, { claimed }) => lanes.record((await claimed(50)).map(resultOf)),
+    indexes: ['delivery_pkey'],
+    blocks: 50 * 30,
+  },
+  {
+    does: 'releases 50',
+    run: async ({ lanes }, { claimed }) => lanes.release(await claimed(50)),
+    indexes: ['delivery_pkey'],
+    blocks: 50 * 12,
+  },
+  {
+    does: 'looks for lanes that are due',
+    run: ({ lanes }) => lanes.dueLanes(),
+    indexes: ['delivery_due|delivery_by_subscription', 'subscription_pkey'],
+    blocks: 500 * 25,
+  },
+  {
+    does: 'makes a lane due now',
+    isNamed: true,
+    run: async ({ subscriptions }, { history }) => subscriptions.expedite(await history.waitingLane()),
+    indexes: ['delivery_due|delivery_by_subscription', 'delivery_pkey'],
+    blocks: 100 * 30,
+  },
+  {
+    does: 'inserts 50 events with a key and a delivery each',
+    isNamed: true,
+    run: ({ events }, { tenantId, busiest }) =>
+      events.insert(Array.from({ length: 50 }, () => newEvent(tenantId, busiest))),
+    indexes: ['idempotency_key_old_pkey'],
+    blocks: 50 * 20,
+  },
+  {
+    does: 'looks up 50 idempotency keys',
+    isNamed: true,
+    run: async ({ events }, { history }) => events.findByKeys(await history.keys(50)),
+    indexes: ['idempotency_key_old_pkey', 'idempotency_key_pkey'],
+    partitions: 1,
+    blocks: 50 * 8,
+  },
+  {
+    does: 'finds an event',
+    run: async ({ events }, { tenantId, history }) =>
+      events.find(tenantId, (await history.delivery('delivered')).event_id),
+    indexes: ['delivery_pkey', 'event_pkey|event_by_tenant'],
+    partitions: 1,
+    blocks: 20,
+  },
+  {
+    does: 'finds a payload',
+    run: async ({ events }, { tenantId, history }) =>
+      events.payload(tenantId, (await history.delivery('delivered')).event_id),
+    indexes: ['event_pkey|event_by_tenant'],
+    partitions: 1,
+    blocks: 8,
+  },
+  {
+    does: 'lists 50 events',
+    run: ({ events }, { tenantId }) => events.list(tenantId, PAGE, {}),
+    indexes: ['delivery_pkey', 'event_by_tenant|event_pkey'],
+    blocks: 50 * 25,
+  },
+  {
+    does: 'lists 50 events of a tenant that has few',
+    run: ({ events }, { history }) => events.list(history.quietTenantId, PAGE, {}),
+    indexes: ['delivery_pkey', 'event_by_tenant'],
+    blocks: 50 * 25,
+  },
+  {
+    does: 'lists 50 events of a type',
+    run: ({ events }, { tenantId }) => events.list(tenantId, PAGE, { eventType: 'type.3' }),
+    indexes: ['delivery_pkey', 'event_by_tenant|event_pkey'],
+    blocks: 50 * 60,
+  },
+  {
+    does: 'finds a delivery',
+    run: async ({ deliveries }, { tenantId, history }) =>
+      deliveries.find(tenantId, (await history.delivery('delivered')).id),
+    indexes: ['delivery_pkey|delivery_by_tenant'],
+    partitions: 1,
+    blocks: 8,
+  },
+  {
+    does: 'finds the attempts of a delivery',
+    run: async ({ deliveries }, { tenantId, history }) =>
+      deliveries.attempts(tenantId, (await history.delivery('delivered')).id),
+    indexes: ['delivery_attempt_pkey', 'delivery_pkey|delivery_by_tenant'],
+    partitions: 1,
+    blocks: 16,
+  },
+  {
+    does: 'lists 50 deliveries',
+    run: ({ deliveries }, { tenantId }) => deliveries.list(tenantId, PAGE, {}),
+    indexes: ['delivery_pkey|delivery_by_tenant'],
+    blocks: 80,
+  },
+  {
+    does: 'lists 50 deliveries of a tenant that has few',
+    run: ({ deliveries }, { history }) => deliveries.list(history.quietTenantId, PAGE, {}),
+    indexes: ['delivery_by_tenant'],
+    blocks: 150,
+  },
+  {
+    does: 'lists the deliveries of a subscription',
+    run: ({ deliveries }, { tenantId, busiest }) =>
+      deliveries.list(tenantId, PAGE, { subscriptionId: busiest }),
+    indexes: ['delivery_by_subscription|delivery_pkey|delivery_by_tenant'],
+    blocks: 100,
+  },
+  {
+    does: 'lists the deliveries of an event',
+    run: async ({ deliveries }, { tenantId, history }) =>
+      deliveries.list(tenantId, PAGE, { eventId: (await history.delivery('delivered')).event_id }),
+    indexes: ['delivery_pkey|delivery_by_tenant'],
+    partitions: 1,
+    blocks: 20,
+  },
+  {
+    does: 'lists 50 dead deliveries',
+    run: ({ deliveries }, { tenantId }) => deliveries.list(tenantId, PAGE, { status: 'dead' }),
+    indexes: ['delivery_dead'],
+    blocks: 150,
+  },
+  {
+    does: 'retries a delivery',
+    run: async ({ deliveries }, { tenantId, history }) =>
+      deliveries.reopen(tenantId, (await history.delivery('delivered')).id),
+    indexes: ['delivery_pkey|delivery_by_tenant', 'subscription_pkey|subscription_by_tenant'],
+    partitions: 1,
+    blocks: 200,
+  },
+  {
+    does: 'cancels a delivery',
+    run: async ({ deliveries }, { tenantId, history }) =>
+      deliveries.cancel(tenantId, (await history.delivery('retrying')).id),
+    indexes: ['delivery_pkey|delivery_by_tenant'],
+    partitions: 1,
+    blocks: 60,
+  },
+  {
+    does: 'finds a dead letter',
+    run: async ({ deadLetters }, { tenantId, history }) =>
+      deadLetters.find(tenantId, (await history.delivery('dead')).id),
+    indexes: ['delivery_dead|delivery_pkey|delivery_by_tenant'],
+    partitions: 1,
+    blocks: 8,
+  },
+  {
+    does: 'lists 50 dead letters',
+    run: ({ deadLetters }, { tenantId }) => deadLetters.list(tenantId, PAGE, {}),
+    indexes: ['delivery_dead'],
+    blocks: 150,
+  },
+  {
+    does: 'discards the dead letters of a subscription',
+    run: async ({ deadLetters }, { tenantId, history }) => {
+      const { subscription_id: subscriptionId } = await history.delivery('dead');
+      await deadLetters.discardBatch(tenantId, { subscriptionId }, null);
+    },
+    indexes: ['delivery_dead', 'delivery_dead|delivery_pkey|delivery_by_subscription'],
+    blocks: 500,
+  },
+  {
+    does: 'gives up what is due for a subscription that is off',
+    run: async ({ purge }, { history }) => {
+      await history.switchOffDueLane();
+      await purge.expireBatch(Date.now(), Date.now());
+    },
+    indexes: ['delivery_due|delivery_by_subscription', 'delivery_pkey'],
+    blocks: 1_000,
+  },
+  {
+    does: 'counts what is open and dead',
+    run: ({ lanes }) => lanes.countOpenAndDead(),
+    indexes: ['delivery_dead', 'delivery_due'],
+    blocks: 1_500,
+  },
+  {
+    does: 'finds the owner of a key',
+    run: ({ apiKeys }, { tenantId }) => apiKeys.findOwner(hashOf(tenantId)),
+    indexes: ['api_key_hash_key'],
+    partitions: 1,
+    blocks: 4,
+  },
+  {
+    does: 'finds a tenant',
+    run: ({ tenants }, { tenantId }) => tenants.find(tenantId),
+    indexes: ['tenant_pkey'],
+    partitions: 1,
+    blocks: 4,
+  },
+  {
+    does: 'finds a subscription',
+    run: ({ subscriptions }, { tenantId, busiest }) => subscriptions.find(tenantId, busiest),
+    indexes: ['subscription_pkey|subscription_by_tenant'],
+    partitions: 1,
+    blocks: 6,
+  },
+  {
+    does: 'loads the subscriptions of a tenant',
+    run: ({ subscriptions }, { tenantId }) => subscriptions.all(tenantId),
+    indexes: ['subscription_by_tenant'],
+    partitions: 1,
+    blocks: 200,
+  },
+  {
+    does: 'gives a sign of life',
+    run: ({ heartbeats }, { busiest }) => heartbeats.beat(busiest, 'worker', 'a host'),
+    indexes: [],
+    blocks: 20,
+  },
+];
+
+export function repositoriesOf(source: DataSource) {
+  const database = new Database(source);
+  return {
+    apiKeys: new ApiKeyRepository(source.getRepository(ApiKeyEntity)),
+    deadLetters: new DeadLetterRepository(database),
+    deliveries: new DeliveryRepository(database),
+    events: new EventRepository(database),
+    heartbeats: new HeartbeatRepository(database),
+    lanes: new LaneRepository(database),
+    partitions: new PartitionRepository(database),
+    purge: new PurgeRepository(database),
+    subscriptions: new SubscriptionRepository(source.getRepository(SubscriptionEntity), database),
+    tenants: new TenantRepository(source.getRepository(TenantEntity)),
+  };
+}
+
+function newEvent(tenantId: string, subscriptionId: string): NewEvent {
+  const nowMs = Date.now();
+  const id = uuidV7(nowMs);
+  return {
+    id,
+    tenantId,
+    eventId: id,
+    eventType: 'type.1',
+    idempotencyKey: id,
+    fingerprint: Buffer.alloc(32),
+    payload: Buffer.alloc(300, 'x'),
+    requestId: null,
+    receivedAt: new Date(nowMs),
+    deliveries: [{ id: uuidV7(nowMs), subscriptionId }],
+  };
+}
+
+const resultOf = ({ id, attempt_number }: ClaimedDelivery): AttemptResult => ({
+  deliveryId: id,
+  attemptNumber: attempt_number,
+  startedAt: new Date(),
+  durationMs: 1,
+  statusCode: 200,
+  success: true,
+  error: null,
+  responseHeaders: null,
+  responseBody: null,
+  status: 'delivered',
+  retryInMs: null,
+  deadReason: null,
+});
+
+const hashOf = (text: string): Buffer => createHash('sha256').update(text).digest();
