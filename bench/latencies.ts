@@ -10,5 +10,14 @@ export function percentiles(values: Iterable<number>): Percentiles {
   return { p50: at(0.5), p99: at(0.99) };
 }
 
-/** Milliseconds since the epoch with fractions, alike in all processes of one machine. */
-export const wallClock = (): number => performance.timeOrigin + performance.now();
+/**
+ * Milliseconds with fractions on the machine's monotonic clock, which all its processes share and nobody sets. Unlike
+ * performance.timeOrigin, which each process reads from the wall clock at its own start, it is the same in all of them.
+ */
+export const monotonicMs = (): number => Number(process.hrtime.bigint()) / 1e6;
+
+/** How far `performance.timeOrigin + performance.now()` of this process is ahead of {@link monotonicMs}. */
+const EPOCH_OFFSET_MS = performance.timeOrigin + performance.now() - monotonicMs();
+
+/** @param epochMs what `performance.timeOrigin + performance.now()` was in this process */
+export const toMonotonicMs = (epochMs: number): number => epochMs - EPOCH_OFFSET_MS;

@@ -1,22 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Pool } from 'undici';
 import { generateSecret, signatureHeaders } from '../src/domain/signature.js';
 import { uuidV7 } from '../src/domain/uuid-v7.js';
-import { percentiles, wallClock } from './latencies.js';
+import { acceptedIn, poolFor, post, requestFor, type EventSource, type Request } from './event-requests.js';
+import { monotonicMs, percentiles } from './latencies.js';
+import { openLoop } from './open-loop.js';
 import { payloadOf } from './payload.js';
 import { answerCalls } from './program.js';
 
 /** The load generator: a process of its own, so that its work is not counted as anybody else's. */
-
-export interface EventSource {
-  url: string;
-  apiKey: string;
-  /** Begins every idempotency key; another one for each call. */
-  keyPrefix: string;
-  /** Event number n is of type `bench.<n modulo types>`. */
-  types: number;
-  payloadBytes: number;
-}
 
 export interface ClosedLoop extends EventSource {
   connections: number;
@@ -24,11 +15,6 @@ export interface ClosedLoop extends EventSource {
   seconds: number;
   /** Events a request: 1 is POST /events, more is POST /events/batch. */
   batch: number;
-}
-
-export interface OpenLoop extends EventSource {
-  eventsPerSecond: number;
-  seconds: number;
 }
 
 export interface RawPosts {
@@ -48,11 +34,11 @@ const methods = {
     let next = 0;
     let accepted = 0;
     let refused = 0;
-    const startedAt = wallClock();
+    const startedAt = monotonicMs();
     const endAt = startedAt + load.seconds * 1000;
 
     const connection = async (): Promise<void> => {
-      while (next < load.events && wallClock() < endAt) {
+      while (next < load.events && monotonicMs() < endAt) {
         const first = next;
         const count = Math.min(load.batch, load.events - first);
         next += count;
@@ -72,36 +58,12 @@ const methods = {
       }
     };
     await Promise.all(Array.from({ length: load.connections }, connection));
-    const endedAt = wallClock();
+    const endedAt = monotonicMs();
     await pool.close();
     return { accepted, refused, startedAt, endedAt, accept: percentiles(acceptMs) };
   },
 
-  /** Hands in events at a fixed rate, whether or not the ones before have been answered. */
-  openLoop: async (load: OpenLoop) => {
-    const pool = poolFor(load.url, 64);
-    const count = load.eventsPerSecond * load.seconds;
-    const acceptedAt = new Float64Array(count);
-    const acceptMs = new Float64Array(count);
-    const answers: Promise<void>[] = [];
-
-    const send = async (sequence: number): Promise<void> => {
-      const sentAt = wallClock();
-      const { status, text } = await post(pool, requestFor({ ...load, batch: 1 }, sequence, 1), false);
-      acceptedIn(status, text, 1, 1);
-      acceptedAt[sequence] = wallClock();
-      acceptMs[sequence] = acceptedAt[sequence] - sentAt;
-    };
-    const startedAt = wallClock();
-    while (answers.length < count) {
-      const due = Math.min(((wallClock() - startedAt) / 1000) * load.eventsPerSecond, count);
-      while (answers.length < due) answers.push(send(answers.length));
-      await sleep(1);
-    }
-    await Promise.all(answers);
-    await pool.close();
-    return { acceptedAt, accept: percentiles(acceptMs) };
-  },
+  openLoop,
 
   /** What HTTP itself costs here: bare POSTs of the same size; nothing is stored, retried or logged. */
   rawPosts: async ({ url, isSigned, connections, seconds, payloadBytes }: RawPosts) => {
@@ -125,12 +87,6 @@ const methods = {
 
 export type Load = typeof methods;
 
-interface Request {
-  path: string;
-  headers: Record<string, string>;
-  body: string | Buffer;
-}
-
 const RAW_SECRET = generateSecret();
 
 function signedRequest(body: Buffer): Request {
@@ -150,47 +106,6 @@ function signedRequest(body: Buffer): Request {
     },
     body,
   };
-}
-
-function requestFor(source: EventSource & { batch: number }, first: number, count: number): Request {
-  const headers: Record<string, string> = {
-    'content-type': 'application/json',
-    authorization: `Bearer ${source.apiKey}`,
-  };
-  if (source.batch === 1) {
-    headers['idempotency-key'] = `${source.keyPrefix}-${first}`;
-    return { path: '/api/v1/events', headers, body: `{${fields(source, first)}}` };
-  }
-  const events = Array.from({ length: count }, (_, index) => {
-    const sequence = first + index;
-    return `{${fields(source, sequence)},"idempotency_key":"${source.keyPrefix}-${sequence}"}`;
-  });
-  return { path: '/api/v1/events/batch', headers, body: `{"events":[${events.join(',')}]}` };
-}
-
-function fields({ types, payloadBytes }: EventSource, sequence: number): string {
-  return `"event_type":"bench.${sequence % types}","payload":${payloadOf(sequence, payloadBytes)}`;
-}
-
-async function post(pool: Pool, request: Request, wantsText: boolean) {
-  const { statusCode, headers, body } = await pool.request({ method: 'POST', ...request });
-  let text = '';
-  if (wantsText || statusCode >= 300) text = await body.text();
-  else await body.dump();
-  return { status: statusCode, retryAfterMs: Number(headers['retry-after'] ?? 1) * 1000, text };
-}
-
-/** @throws Error when any of them was not accepted as new */
-function acceptedIn(status: number, text: string, count: number, batch: number): number {
-  if (status !== 202) throw new Error(`An event was answered ${status}: ${text}`);
-  if (batch > 1 && text.split('"status":"accepted"').length - 1 !== count) {
-    throw new Error(`Not every event of a batch was accepted: ${text.slice(0, 2_000)}`);
-  }
-  return count;
-}
-
-function poolFor(url: string, connections: number): Pool {
-  return new Pool(url, { connections, pipelining: 1 });
 }
 
 answerCalls(methods);

@@ -8,7 +8,9 @@ const USAGE = `Usage: npm run bench -- [options]
   --connections NUMBER    of the load generator, 128 by default (8 where a request carries a batch)
   --events NUMBER         handed in a scenario, 60,000 by default
   --seconds NUMBER        handing in ends after this time at the latest, 15 by default
-  --profile FOLDER        write a CPU profile (.cpuprofile) of api and worker there
+  --profile FOLDER        tell where a delivery's time goes; CPU profiles (.cpuprofile) of api and worker go there.
+                          Batches of 1 alone unless --batch is given; --write then writes this part alone
+  --seed-rows NUMBER      fill the tables with so many events, deliveries and attempts first
   --write                 write the report to docs/benchmarks.md
   --help
 
@@ -27,6 +29,8 @@ export interface BenchOptions {
   referenceSeconds: number;
   latencySeconds: number;
   profileFolder: string | null;
+  /** Deliveries that are in the tables beforehand, and as many attempts. */
+  seedRows: number;
   write: boolean;
   databaseUrl: string | null;
   redisUrl: string | null;
@@ -49,6 +53,7 @@ export function readOptions(argv: string[]): BenchOptions | null {
       events: { type: 'string' },
       seconds: { type: 'string' },
       profile: { type: 'string' },
+      'seed-rows': { type: 'string' },
       write: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -60,27 +65,39 @@ export function readOptions(argv: string[]): BenchOptions | null {
   const { quick } = values;
   return {
     subscriptions: wholeNumbers('subscriptions', values.subscriptions, 10_000),
-    batches: wholeNumbers('batch', values.batch ?? (quick ? '1' : '1,100'), 1_000),
+    batches: wholeNumbers(
+      'batch',
+      values.batch ?? (quick || values.profile !== undefined ? '1' : '1,100'),
+      1_000,
+    ),
     connections: wholeNumber('connections', values.connections, 1_000),
     events: wholeNumber('events', values.events ?? (quick ? '8000' : '60000'), 1_000_000),
     seconds: wholeNumber('seconds', values.seconds ?? (quick ? '4' : '15'), 60),
     referenceSeconds: quick ? 1 : 2,
-    latencySeconds: quick ? 2 : 8,
+    latencySeconds: quick ? 2 : 10,
     profileFolder: values.profile ?? null,
+    seedRows: values['seed-rows'] === undefined ? 0 : wholeNumber('seed-rows', values['seed-rows'], 1e9),
     write: values.write,
     databaseUrl: process.env['BENCH_DATABASE_URL'] ?? null,
     redisUrl: process.env['BENCH_REDIS_URL'] ?? null,
-    command: ['npm run bench', ...(argv.length > 0 ? ['--', ...argv.filter((a) => a !== '--write')] : [])]
-      .join(' ')
-      .replace(/ --$/, ''),
+    command: commandOf(argv),
   };
 }
 
-function wholeNumbers(name: string, list: string, most: number): number[] {
+/** Without `--write`, which is said elsewhere, and the name of a folder of this machine. */
+function commandOf(argv: string[]): string {
+  const told = argv
+    .filter((word) => word !== '--write')
+    .join(' ')
+    .replace(/(?<=--profile[ =])\S+/, 'FOLDER');
+  return told === '' ? 'npm run bench' : `npm run bench -- ${told}`;
+}
+
+export function wholeNumbers(name: string, list: string, most: number): number[] {
   return list.split(',').map((text) => wholeNumber(name, text, most));
 }
 
-function wholeNumber(name: string, text: string, most: number): number {
+export function wholeNumber(name: string, text: string, most: number): number {
   const value = Number(text.replaceAll('_', ''));
   if (Number.isInteger(value) && value >= 1 && value <= most) return value;
   throw new Error(

@@ -1,18 +1,20 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { request } from 'undici';
+import { allArrive, allRecorded, checkArrivals, checkDatabase } from './arrivals.js';
 import { cpuMicros } from './cpu-clock.js';
 import { percentiles, type Percentiles } from './latencies.js';
-import type { EventSource } from './load.js';
+import type { EventSource } from './event-requests.js';
 import type { BenchOptions } from './options.js';
+import { startProfiling, type DeliveryProfile } from './profile-run.js';
 import { ADMIN_KEY, type Stand } from './stand.js';
 
 export const PAYLOAD_BYTES = 1_024;
 export const EVENTS_PER_SECOND_FOR_LATENCY = 200;
 /** A request with a batch carries enough for few connections to saturate the service. */
 const MAX_BATCH_CONNECTIONS = 8;
-const MAX_WARM_UP_EVENTS = 2_000;
-const WARM_UP_SECONDS = 2;
-const DRAIN_MS = 30_000;
+/** Until V8 has compiled what is hot: a service runs for days. */
+const MAX_WARM_UP_EVENTS = 40_000;
+const WARM_UP_SECONDS = 12;
+const LATENCY_WARM_UP_SECONDS = 1;
 
 export interface Scenario {
   subscriptions: number;
@@ -29,7 +31,11 @@ export interface Figures extends Scenario {
   raw: RawPosts;
   accept: Percentiles;
   /** At {@link EVENTS_PER_SECOND_FOR_LATENCY}. */
-  moderate: { accept: Percentiles; acceptToArrival: Percentiles };
+  moderate: Latencies;
+  /** At half of `deliveredPerSecond`. */
+  half: Latencies;
+  /** Null unless one was asked for. */
+  profile: DeliveryProfile | null;
   /** Microseconds a delivery, by process; null where it cannot be read. */
   cpu: Record<string, number | null>;
   /** Statements per 1,000 deliveries, by role. */
@@ -40,14 +46,24 @@ export interface Figures extends Scenario {
   rowsAStatement: { insert: number; claim: number; record: number };
 }
 
+/** In milliseconds, of an open loop. */
+export interface Latencies {
+  events: number;
+  eventsPerSecond: number;
+  /** From the time an event was due to the time it was sent: how late the generator itself is. */
+  behind: Percentiles;
+  /** From the time it was due to its answer. */
+  accept: Percentiles;
+  acceptToArrival: Percentiles;
+  /** From the time it was due to its arrival at the sink. */
+  arrival: Percentiles;
+}
+
 export interface RawPosts {
   perSecond: number;
   /** Microseconds a POST, of generator and sink together; null where it cannot be read. */
   cpu: number | null;
 }
-
-/** Thrown when what arrived is not what was accepted. */
-export class CountMismatch extends Error {}
 
 /** Measures one scenario with a tenant of its own, and checks that every event arrived, and arrived once. */
 export async function measure(scenario: Scenario, stand: Stand, options: BenchOptions): Promise<Figures> {
@@ -76,6 +92,9 @@ export async function measure(scenario: Scenario, stand: Stand, options: BenchOp
 
   const rawBefore = await measureRawPosts(stand, options, true);
   await stand.sink.call('reset', 0);
+  const { profileFolder } = options;
+  const profiling =
+    profileFolder === null ? null : await startProfiling(stand, profileFolder, titleOf(scenario));
   const before = await readMeters(stand);
   const run = await stand.load.call('closedLoop', {
     ...source('run'),
@@ -86,12 +105,30 @@ export async function measure(scenario: Scenario, stand: Stand, options: BenchOp
   const { lastArrivedAt } = await allArrive(stand, run.accepted);
   await allRecorded(stand, tenant.id);
   const after = await readMeters(stand);
-  await checkArrivals(stand, scenario, run.accepted);
+  const profile = (await profiling?.stop(run.accepted)) ?? null;
+  await checkArrivals(stand, scenario.subscriptions, run.accepted);
   const rawAfter = await measureRawPosts(stand, options, true);
 
-  const moderate = await measureLatency(stand, source('latency'), options.latencySeconds);
+  const deliveredPerSecond = (run.accepted / (lastArrivedAt - run.startedAt)) * 1000;
+  const seconds = options.latencySeconds;
+  const moderate = await measureLatency(stand, source('moderate'), {
+    eventsPerSecond: EVENTS_PER_SECOND_FOR_LATENCY,
+    batch: 1,
+    seconds,
+  });
   await allRecorded(stand, tenant.id);
-  await checkDatabase(stand, tenant.id, warmUp.accepted + run.accepted + moderate.events);
+  const half = await measureLatency(stand, source('half'), {
+    eventsPerSecond: deliveredPerSecond / 2,
+    batch: scenario.batch,
+    seconds,
+  });
+  await allRecorded(stand, tenant.id);
+  const events = [warmUp.accepted, run.accepted, moderate.events, half.events];
+  await checkDatabase(
+    stand,
+    tenant.id,
+    events.reduce((sum, count) => sum + count),
+  );
 
   return {
     ...scenario,
@@ -99,22 +136,28 @@ export async function measure(scenario: Scenario, stand: Stand, options: BenchOp
     events: run.accepted,
     refused: run.refused,
     acceptedPerSecond: (run.accepted / (run.endedAt - run.startedAt)) * 1000,
-    deliveredPerSecond: (run.accepted / (lastArrivedAt - run.startedAt)) * 1000,
+    deliveredPerSecond,
     raw: {
       perSecond: (rawBefore.perSecond + rawAfter.perSecond) / 2,
       cpu: rawBefore.cpu === null || rawAfter.cpu === null ? null : (rawBefore.cpu + rawAfter.cpu) / 2,
     },
     accept: run.accept,
     moderate,
+    half,
+    profile,
     ...costs(before, after, run.accepted),
   };
 }
+
+const titleOf = ({ subscriptions, batch }: Scenario): string =>
+  `${subscriptions}-subscriptions-batch-${batch}`;
 
 /** Bare POSTs from the load generator to the sink. */
 export async function measureRawPosts(
   stand: Stand,
   options: BenchOptions,
   isSigned: boolean,
+  payloadBytes = PAYLOAD_BYTES,
 ): Promise<RawPosts> {
   await stand.sink.call('reset', 0);
   const cpuOfBoth = () => [stand.load.pid, stand.sink.pid].map(cpuMicros);
@@ -124,7 +167,7 @@ export async function measureRawPosts(
     isSigned,
     connections: options.connections,
     seconds: options.referenceSeconds,
-    payloadBytes: PAYLOAD_BYTES,
+    payloadBytes,
   });
   const [loadAfter, sinkAfter] = cpuOfBoth();
   if (loadBefore == null || sinkBefore == null || loadAfter == null || sinkAfter == null) {
@@ -133,27 +176,43 @@ export async function measureRawPosts(
   return { perSecond, cpu: (loadAfter - loadBefore + sinkAfter - sinkBefore) / posts };
 }
 
-async function measureLatency(stand: Stand, source: EventSource, seconds: number) {
-  const events = EVENTS_PER_SECOND_FOR_LATENCY * seconds;
+/**
+ * Latencies at a load that does not depend on the answers. What is due in the first second only warms up connections.
+ */
+async function measureLatency(
+  stand: Stand,
+  source: EventSource,
+  load: { eventsPerSecond: number; batch: number; seconds: number },
+): Promise<Latencies> {
+  const events = Math.ceil(load.eventsPerSecond * (load.seconds + LATENCY_WARM_UP_SECONDS));
   await stand.sink.call('reset', events);
-  const { acceptedAt, accept } = await stand.load.call('openLoop', {
-    ...source,
-    eventsPerSecond: EVENTS_PER_SECOND_FOR_LATENCY,
-    seconds,
-  });
+  const sent = await stand.load.call('openLoop', { ...source, ...load, events });
   await allArrive(stand, events);
   const arrivedAt = await stand.sink.call('arrivalTimes');
-  const acceptToArrival = percentiles(arrivedAt.map((time, sequence) => time - acceptedAt[sequence]!));
-  return { events, accept, acceptToArrival };
+  const first = Math.round(load.eventsPerSecond * LATENCY_WARM_UP_SECONDS);
+  const between = (from: Float64Array, to: Float64Array) =>
+    percentiles(to.map((time, sequence) => time - from[sequence]!).subarray(first));
+  return {
+    events,
+    eventsPerSecond: load.eventsPerSecond,
+    behind: between(sent.dueAt, sent.sentAt),
+    accept: between(sent.dueAt, sent.acceptedAt),
+    acceptToArrival: between(sent.acceptedAt, arrivedAt),
+    arrival: between(sent.dueAt, arrivedAt),
+  };
 }
 
-/** Each subscription wants one event type and has a path of its own at the sink. */
-async function createTenant(stand: Stand, subscriptions: number): Promise<{ id: string; apiKey: string }> {
+/** Each subscription wants one event type, by default its own, and has a path of its own at the sink. */
+export async function createTenant(
+  stand: Stand,
+  subscriptions: number,
+  typeOf = (number: number) => `bench.${number}`,
+): Promise<{ id: string; apiKey: string }> {
   const { id, api_key: apiKey } = await create(stand, ADMIN_KEY, '/tenants', { name: 'benchmark' });
   const numbers = Array.from({ length: subscriptions }, (_, number) => number);
   const creator = async (): Promise<void> => {
     for (let number = numbers.pop(); number !== undefined; number = numbers.pop()) {
-      const subscription = { target_url: `${stand.sinkUrl}/to/${number}`, event_types: [`bench.${number}`] };
+      const subscription = { target_url: `${stand.sinkUrl}/to/${number}`, event_types: [typeOf(number)] };
       await create(stand, apiKey!, '/subscriptions', subscription);
     }
   };
@@ -177,60 +236,9 @@ async function create(
   return JSON.parse(text) as Record<string, string>;
 }
 
-async function allArrive(stand: Stand, count: number) {
-  const result = await stand.sink.call('until', count, DRAIN_MS);
-  if (result.arrived < count) {
-    throw new CountMismatch(`${result.arrived} of ${count} deliveries arrived within ${DRAIN_MS / 1000} s`);
-  }
-  return result;
-}
-
-async function allRecorded(stand: Stand, tenantId: string): Promise<void> {
-  const deadline = Date.now() + DRAIN_MS;
-  for (;;) {
-    const { rows } = await stand.database.query<{ open: number }>(
-      'select count(*)::int as open from delivery where tenant_id = $1 and next_attempt_at is not null',
-      [tenantId],
-    );
-    if (rows[0]!.open === 0) return;
-    if (Date.now() > deadline) throw new CountMismatch(`${rows[0]!.open} deliveries stay open in Postgres`);
-    await sleep(50);
-  }
-}
-
-/** What the sink counted, subscription by subscription: none lost, none twice. */
-async function checkArrivals(stand: Stand, { subscriptions }: Scenario, accepted: number): Promise<void> {
-  const counts = await stand.sink.call('counts');
-  for (let number = 0; number < subscriptions; number++) {
-    const expected = Math.ceil((accepted - number) / subscriptions);
-    const arrived = counts[`/to/${number}`] ?? 0;
-    if (arrived !== Math.max(expected, 0)) {
-      throw new CountMismatch(
-        `/to/${number} got ${arrived} deliveries where ${expected} were accepted for it`,
-      );
-    }
-  }
-}
-
-/** The same sums by Postgres' account. */
-async function checkDatabase(stand: Stand, tenantId: string, expected: number): Promise<void> {
-  const { rows } = await stand.database.query<Record<string, number>>(
-    `select (select count(*)::int from event where tenant_id = $1) as events,
-            (select count(*)::int from delivery where tenant_id = $1) as deliveries,
-            (select count(*)::int from delivery where tenant_id = $1 and status = 'delivered') as delivered,
-            (select count(*)::int from delivery d join delivery_attempt a on a.delivery_id = d.id
-             where d.tenant_id = $1) as attempts`,
-    [tenantId],
-  );
-  for (const [name, count] of Object.entries(rows[0]!)) {
-    if (count !== expected)
-      throw new CountMismatch(`${expected} events were accepted; Postgres has ${count} ${name}`);
-  }
-}
-
 type Meters = Awaited<ReturnType<typeof readMeters>>;
 
-async function readMeters({ roles, sink, load, postgresPid, redisPid }: Stand) {
+export async function readMeters({ roles, sink, load, postgresPid, redisPid }: Stand) {
   const roundTrips = await Promise.all(
     Object.entries(roles).map(async ([role, program]) => ({ role, ...(await program.call('roundTrips')) })),
   );
@@ -246,7 +254,7 @@ async function readMeters({ roles, sink, load, postgresPid, redisPid }: Stand) {
   return { cpu, roundTrips };
 }
 
-function costs(before: Meters, after: Meters, deliveries: number) {
+export function costs(before: Meters, after: Meters, deliveries: number) {
   const cpu = Object.entries(after.cpu).map(([name, micros]) => {
     const start = before.cpu[name] ?? null;
     return [name, micros === null || start === null ? null : (micros - start) / deliveries] as const;

@@ -1,6 +1,7 @@
 import { startSimulator } from '../src/simulator/simulator.js';
-import { answerCalls } from './program.js';
+import { toMonotonicMs } from './latencies.js';
 import { sequenceOf } from './payload.js';
+import { answerCalls } from './program.js';
 
 /** The subscriber: a process of its own that answers 200 to everything and counts. */
 
@@ -19,8 +20,8 @@ const simulator = await startSimulator({
   record: false,
   onHandled: ({ arrivedAt, body }) => {
     arrived++;
-    lastArrivedAt = arrivedAt;
-    if (arrivalTimes) arrivalTimes[sequenceOf(body)] = arrivedAt;
+    lastArrivedAt = toMonotonicMs(arrivedAt);
+    if (arrivalTimes) arrivalTimes[sequenceOf(body)] = lastArrivedAt;
     if (expectation && arrived >= expectation.count) expectation.met();
   },
 });

@@ -1,7 +1,7 @@
-import { chmodSync, mkdirSync, mkdtempSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { request } from 'undici';
@@ -24,11 +24,16 @@ export interface Stand {
   apiUrl: string;
   sinkUrl: string;
   roles: Record<(typeof ROLES)[number], Program<Probe>>;
+  /** All processes of each role; those of `roles` are the first. */
+  processes: Record<(typeof ROLES)[number], Program<Probe>[]>;
+  apiUrls: string[];
   sink: Program<Sink>;
   load: Program<Load>;
   database: pg.Pool;
+  databaseUrl: string;
   postgresPid: number | null;
   redisPid: number | null;
+  redisUrl: string;
   folder: string;
   versions: { postgres: string; redis: string; fsync: string };
 }
@@ -58,8 +63,19 @@ export class Closers {
   }
 }
 
+/** How many processes of a role there are, and what they are told besides. */
+export interface Crowd {
+  apis: number;
+  workers: number;
+  env?: Record<string, string>;
+}
+
 /** Starts everything. What was started is in `closers`, also when this throws. */
-export async function startStand(options: BenchOptions, closers: Closers): Promise<Stand> {
+export async function startStand(
+  options: BenchOptions,
+  closers: Closers,
+  crowd: Crowd = { apis: 1, workers: 1 },
+): Promise<Stand> {
   const folder = mkdtempSync(join(tmpdir(), 'posthorn-bench-'));
   // PostgreSQL may run as another user than this process, and has to get in.
   chmodSync(folder, 0o711);
@@ -87,49 +103,58 @@ export async function startStand(options: BenchOptions, closers: Closers): Promi
     QUEUE_PREFIX: `bench-${process.pid}`,
     ADMIN_API_KEY: ADMIN_KEY,
     ALLOW_TARGET_RANGES: '127.0.0.0/8',
+    ...crowd.env,
   };
-  const started: [string, Program<Probe>, string][] = [];
+  const counts = { api: crowd.apis, worker: crowd.workers, scheduler: 1 };
+  const processes: Stand['processes'] = { api: [], worker: [], scheduler: [] };
+  const apiUrls: string[] = [];
   for (const role of ROLES) {
-    const { program, url } = await startRole(role, env, { folder, options, closers });
-    started.push([role, program, url]);
+    for (let number = 0; number < counts[role]; number++) {
+      const { program, url } = await startRole(role, env, { folder, closers });
+      processes[role].push(program);
+      if (role === 'api') apiUrls.push(url);
+    }
   }
   const { rows } = await database.query<{ version: string; fsync: string }>(
     `select current_setting('server_version') as version, current_setting('fsync') as fsync`,
   );
   return {
-    apiUrl: started[0]![2],
+    apiUrl: apiUrls[0]!,
+    apiUrls,
     sinkUrl: await sink.call('url'),
-    roles: Object.fromEntries(started.map(([role, program]) => [role, program])) as Stand['roles'],
+    roles: { api: processes.api[0]!, worker: processes.worker[0]!, scheduler: processes.scheduler[0]! },
+    processes,
     sink,
     load,
     database,
+    databaseUrl,
     postgresPid,
     redisPid: redis.pid,
+    redisUrl: redis.url,
     folder,
     versions: { postgres: rows[0]!.version, redis: redis.version, fsync: rows[0]!.fsync },
   };
 }
 
-async function startPostgres({ databaseUrl }: BenchOptions, folder: string, closers: Closers) {
+async function startPostgres({ databaseUrl, profileFolder }: BenchOptions, folder: string, closers: Closers) {
   if (databaseUrl !== null) return { url: databaseUrl, pid: null };
-  const postgres = await startEmbeddedPostgres({
-    dataDir: join(folder, 'data'),
-    log: () => undefined,
-    durable: true,
-  });
+  const start = () =>
+    startEmbeddedPostgres({ dataDir: join(folder, 'data'), log: () => undefined, durable: true });
+  let postgres = await start();
   closers.add(() => postgres.stop());
+  if (profileFolder !== null) {
+    // It loads libraries only while it starts.
+    await onServer(postgres.url, `alter system set shared_preload_libraries = 'pg_stat_statements'`);
+    await postgres.stop();
+    postgres = await start();
+  }
   return { url: postgres.url, pid: postgres.pid };
 }
 
 async function createDatabase(serverUrl: string, closers: Closers) {
   const name = `posthorn_bench_${process.pid}`;
-  const onServer = async (sql: string): Promise<void> => {
-    const client = new pg.Client(serverUrl);
-    await client.connect();
-    await client.query(sql).finally(() => client.end());
-  };
-  await onServer(`create database ${name}`);
-  closers.add(() => onServer(`drop database if exists ${name} with (force)`));
+  await onServer(serverUrl, `create database ${name}`);
+  closers.add(() => onServer(serverUrl, `drop database if exists ${name} with (force)`));
   const url = new URL(serverUrl);
   url.pathname = `/${name}`;
   const pool = new pg.Pool({ connectionString: url.href, max: 16 });
@@ -138,17 +163,18 @@ async function createDatabase(serverUrl: string, closers: Closers) {
   return { url: url.href, pool };
 }
 
+async function onServer(serverUrl: string, sql: string): Promise<void> {
+  const client = new pg.Client(serverUrl);
+  await client.connect();
+  await client.query(sql).finally(() => client.end());
+}
+
 async function startRole(
   role: Role,
   env: Record<string, string>,
-  { folder, options, closers }: { folder: string; options: BenchOptions; closers: Closers },
+  { folder, closers }: { folder: string; closers: Closers },
 ) {
-  const execArgv = ['--import', join(import.meta.dirname, 'role-probe.js')];
-  if (options.profileFolder !== null && role !== 'scheduler') {
-    const profiles = resolve(options.profileFolder);
-    mkdirSync(profiles, { recursive: true });
-    execArgv.push('--cpu-prof', '--cpu-prof-dir', profiles, '--cpu-prof-name', `${role}.cpuprofile`);
-  }
+  const execArgv = [...nodeFlags(), '--import', join(import.meta.dirname, 'role-probe.js')];
   const port = await freePort();
   const program = Program.start<Probe>({
     name: role,
@@ -163,6 +189,13 @@ async function startRole(
   const url = `http://127.0.0.1:${port}`;
   await untilReady(program, url);
   return { program, url };
+}
+
+/** What `npm run start:prod` gives Node. */
+function nodeFlags(): string[] {
+  const file = 'package.json'; // npm runs scripts in the folder that holds it
+  const { scripts } = JSON.parse(readFileSync(file, 'utf8')) as { scripts: Record<string, string> };
+  return scripts['start:prod']!.split(' ').filter((word) => word.startsWith('--'));
 }
 
 async function untilReady(program: Program<Probe>, url: string): Promise<void> {
