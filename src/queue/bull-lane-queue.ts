@@ -83,6 +83,11 @@ export class BullLaneQueue {
     await Promise.allSettled(this.calls);
   }
 
+  /** @throws what a wake-up would meet: a Redis may answer and still refuse what is written */
+  async probe(): Promise<void> {
+    await this.client.set(this.queue.toKey('probe'), '1', 'EX', SERVED_TTL_SECONDS);
+  }
+
   /** Tells those who wake that somebody takes jobs from this queue. */
   async sayServed(): Promise<void> {
     await this.client.set(this.servedKey, '1', 'EX', SERVED_TTL_SECONDS);

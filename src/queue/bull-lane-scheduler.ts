@@ -70,8 +70,9 @@ export class BullLaneScheduler extends LaneScheduler implements OnApplicationShu
 
   async isHealthy(): Promise<boolean> {
     if (!this.isConnected()) return false;
-    await this.depth();
-    return !this.isFailing;
+    await Promise.all(this.queues.map((queue) => queue.probe()));
+    this.note(false);
+    return true;
   }
 
   async depth(): Promise<number> {

@@ -3,6 +3,7 @@ import { getQueueToken } from '@nestjs/bull';
 import { type INestApplicationContext, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { Queue } from 'bull';
+import { Redis } from 'ioredis';
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { Config, loadConfig } from '../../src/config/config.js';
@@ -17,7 +18,7 @@ import {
   startRedisCluster,
   startRedisSentinel,
 } from '../support/redis-cluster.js';
-import { freshRedis } from '../support/redis.js';
+import { freshRedis, startRedis } from '../support/redis.js';
 import { waitFor } from '../support/wait-for.js';
 
 @Module({})
@@ -277,6 +278,20 @@ describe.each(ENGINES)('the lane scheduler: $name', ({ isBull, fresh }) => {
     });
     expect(new Set(services.flatMap(({ served }) => served)).size).toBe(lanes.length);
   });
+});
+
+it('is not healthy while Redis answers, and refuses what is written', async () => {
+  const redis = await startRedis();
+  const client = new Redis(redis.url);
+  const scheduler = await open({ REDIS_URL: redis.url });
+  await client.config('SET', 'maxmemory', '1');
+  await scheduler.wake(['a']);
+  await expect(scheduler.isHealthy()).rejects.toThrow('OOM');
+  await client.config('SET', 'maxmemory', '0');
+  expect(await scheduler.isHealthy()).toBe(true);
+  client.disconnect();
+  await closeAll();
+  await redis.stop();
 });
 
 describe('processes that disagree on the number of queues', () => {
