@@ -97,8 +97,10 @@ export class History {
 
   async delivery(status: string): Promise<{ id: string; event_id: string; subscription_id: string }> {
     const [found] = await this.rows.query<{ id: string; event_id: string; subscription_id: string }>(
-      `select id, event_id, subscription_id from delivery where tenant_id = $1 and status = $2
-       offset floor(random() * 20) limit 1`,
+      `with candidate as (
+         select id, event_id, subscription_id from delivery where tenant_id = $1 and status = $2 limit 20
+       )
+       select * from candidate offset floor(random() * (select count(*) from candidate)) limit 1`,
       [this.tenantId, status],
     );
     return found!;
