@@ -9,8 +9,8 @@ const MEBIBYTE = 1_048_576;
 /** Mebibytes that a process may have resident, and that Redis may give out, whatever happens. */
 export const LIMITS: Record<Watched | 'redis', number> = {
   api: 512,
-  worker: 512,
-  scheduler: 256,
+  worker: 1_024,
+  scheduler: 384,
   redis: 256,
 };
 

@@ -7,6 +7,7 @@ import { Config } from './config/config.js';
 import { serveApiDocs } from './http/api-docs.js';
 import { AuthGuard, guardRoutes } from './http/auth.guard.js';
 import { answerClientError } from './http/client-error.js';
+import { BodyRoom } from './http/body-room.js';
 import { acceptJson } from './http/json-body.js';
 import { sendProblem, toProblem } from './http/problem.filter.js';
 import { answerWithRequestId, requestId } from './http/request-id.js';
@@ -14,6 +15,8 @@ import { NestLogger } from './observability/logger.js';
 
 /** Room for the fields around a payload of the greatest size. */
 const ENVELOPE_BYTES = 64 * 1024;
+/** For the bodies of all requests that are being received or answered. */
+const BODY_ROOM_BYTES = 64 * 1024 * 1024;
 /** A client that takes longer to send its request is cut off. */
 const REQUEST_TIMEOUT_MS = 30_000;
 /** How often a server that closes looks for connections that have nothing more to answer. */
@@ -48,7 +51,7 @@ export async function createServer(
     bodyParser: false,
   });
   guardRoutes(server, app.get(AuthGuard));
-  acceptJson(server);
+  acceptJson(server, new BodyRoom(Math.max(BODY_ROOM_BYTES, config.maxBatchBytes + ENVELOPE_BYTES)));
   app.setGlobalPrefix('api/v1', { exclude: ['health', 'ready', 'metrics'] });
   serveApiDocs(app);
   return app;

@@ -4,16 +4,12 @@ import type { Logger } from 'pino';
 import { Config } from '../config/config.js';
 import { LOGGER } from '../observability/logger.js';
 import { Batcher } from '../persistence/batcher.js';
-import {
-  ClaimedDelivery,
-  LaneRepository,
-  LoadedDelivery,
-} from '../persistence/repositories/lane.repository.js';
+import { ClaimedDelivery, LaneRepository, MAX_QUOTA } from '../persistence/repositories/lane.repository.js';
 import { Subscription, SubscriptionCache } from '../persistence/subscription-cache.js';
 import { LaneScheduler } from '../queue/lane-scheduler.js';
 import { AttemptReport, AttemptService } from './attempt.service.js';
 import { Lane } from './lane.js';
-import { PayloadLoader } from './payload-loader.js';
+import { Loaded, PayloadLoader } from './payload-loader.js';
 import { Grant, Pace, SharedRoom } from './shared-room.js';
 
 /** Lanes that one claim statement serves. */
@@ -140,6 +136,7 @@ export class LaneRunner {
   private async claimAndSend(lane: Lane): Promise<void> {
     const subscription = await this.subscriptions.findLane(lane.id);
     lane.hasMore = false;
+    lane.isPaced = subscription?.rules.spacingMs != null;
     if (subscription && !subscription.isActive) return;
     const { amount: quota, pace } = await this.takeRoom(lane);
     if (quota === 0) return;
@@ -194,10 +191,10 @@ export class LaneRunner {
   private async send(
     lane: Lane,
     delivery: ClaimedDelivery & { send_after_ms?: number },
-    { subscription, leaseEndsAt, pace }: Claim,
+    claim: Claim,
   ): Promise<void> {
     let entered = false;
-    let loaded: LoadedDelivery | null = null;
+    let end: 'recorded' | 'due again' | 'unread' = 'due again';
     const answered = once(() => {
       lane.claimed--;
       if (entered) lane.leave();
@@ -206,20 +203,42 @@ export class LaneRunner {
     try {
       const slotCame = await this.waitForSlot(delivery.send_after_ms ?? 0);
       entered = slotCame && !this.stopping.signal.aborted && (await lane.enter());
-      if (entered) loaded = await this.payloads.load(delivery, pace);
-      const current = await this.reread(subscription);
-      const mayEndInTime = performance.now() + (current?.timeoutMs ?? 0) < leaseEndsAt;
-      if (!loaded || !mayEndInTime || current?.isActive === false) await this.releases.add(delivery);
-      else this.learn(lane, await this.attempts.run(loaded, current, answered));
+      if (entered) end = await this.attempt(lane, delivery, claim, answered);
+      if (end !== 'recorded') await this.releases.add(delivery);
     } catch (error) {
       this.logger.error({ err: error, delivery_id: delivery.id }, 'attempt.unrecorded');
     } finally {
       answered();
-      if (loaded) this.payloads.letGo(delivery, pace);
-      this.giveBack(lane, pace, 1);
-      // What was given back is due again; with a concurrency limit, it is the record that frees a place.
-      if (!loaded || subscription?.rules.maxConcurrency != null) lane.hasMore = true;
+      this.giveBack(lane, claim.pace, 1);
+      // With a concurrency limit, it is the record that frees a place. What cannot be read is left to the sweep.
+      if (end === 'due again' || claim.subscription?.rules.maxConcurrency != null) lane.hasMore = true;
       this.lookIfWanted(lane);
+    }
+  }
+
+  /** Sends it, unless it could not end within its lease, or its subscription was switched off meanwhile. */
+  private async attempt(
+    lane: Lane,
+    delivery: ClaimedDelivery,
+    { subscription, leaseEndsAt, pace }: Claim,
+    answered: () => void,
+  ): Promise<'recorded' | 'due again' | 'unread'> {
+    let loaded: Loaded | null;
+    try {
+      loaded = await this.payloads.load(delivery, pace);
+    } catch (error) {
+      this.logger.warn({ err: error, delivery_id: delivery.id }, 'payload.unread');
+      return 'unread';
+    }
+    if (!loaded) return 'due again';
+    try {
+      const current = await this.reread(subscription);
+      const mayEndInTime = performance.now() + (current?.timeoutMs ?? 0) < leaseEndsAt;
+      if (!mayEndInTime || current?.isActive === false) return 'due again';
+      this.learn(lane, await this.attempts.run(loaded.delivery, current, answered));
+      return 'recorded';
+    } finally {
+      loaded.letGo();
     }
   }
 
@@ -240,8 +259,9 @@ export class LaneRunner {
   }
 
   private learn(lane: Lane, { target, durationMs, retryInMs }: AttemptReport): void {
-    if (target !== 'not called') this.room.changePace(lane, lane.timed(durationMs), lane.pace);
+    if (target !== 'not called') this.room.changePace(lane, lane.timed(target, durationMs), lane.pace);
     if (target === 'accepted') lane.widen();
+    else lane.falter();
     if (target === 'silent') lane.narrow();
     if (retryInMs !== null) void this.scheduler.wake([lane.id], retryInMs);
   }
@@ -253,7 +273,7 @@ export class LaneRunner {
   private takeRoom(lane: Lane): Promise<Grant> {
     return this.room.take(lane, lane.pace, (free) => {
       if (free <= 0) return null;
-      const quota = Math.max(Math.min(lane.room, free), 0);
+      const quota = Math.max(Math.min(lane.room, free, MAX_QUOTA), 0);
       lane.hasMore = quota === 0;
       lane.claimed += quota;
       lane.inHand += quota;

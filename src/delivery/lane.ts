@@ -7,7 +7,7 @@ const LEAST_WINDOW = 1;
 const CLAIMED_A_REQUEST = 4;
 /** Deliveries in hand, for each request that may be open: those whose answers are being written down wait for nobody. */
 const IN_HAND_A_REQUEST = 8;
-/** An answer that took so many milliseconds or more makes a lane a slow one. */
+/** An answer that takes so many milliseconds or more makes a lane a slow one, as no answer does. */
 const SLOW_MS = 1_000;
 
 /**
@@ -25,6 +25,8 @@ export class Lane {
   hasMore = false;
   /** As the last answer, or the time for which none came, told. */
   pace: Pace = 'untried';
+  /** It has a rate limit: deliveries whose slots have passed while a target stalled must not leave in one burst. */
+  isPaced = false;
   /** The look at it that is under way. */
   looking: Promise<void> | undefined;
   /** It was woken while being looked at. */
@@ -80,9 +82,9 @@ export class Lane {
   }
 
   /** @returns what its pace was until now */
-  timed(durationMs: number): Pace {
+  timed(target: 'accepted' | 'answered' | 'silent', durationMs: number): Pace {
     const before = this.pace;
-    this.pace = durationMs < SLOW_MS ? 'quick' : 'slow';
+    this.pace = target !== 'silent' && durationMs < SLOW_MS ? 'quick' : 'slow';
     return before;
   }
 
@@ -91,14 +93,19 @@ export class Lane {
     else this.isFlowing = true;
   }
 
+  /** Not everything is accepted any more: no more is claimed ahead. */
+  falter(): void {
+    this.isFlowing = false;
+  }
+
   /** What was claimed ahead of a target that fell silent is better given back than kept waiting for it. */
   narrow(): void {
-    this.isFlowing = false;
+    this.falter();
     this.window = Math.max(Math.floor(this.window / 2), LEAST_WINDOW);
     this.dismiss();
   }
 
   private get capacity(): number {
-    return this.isFlowing ? this.window * CLAIMED_A_REQUEST : this.window;
+    return this.isFlowing && !this.isPaced ? this.window * CLAIMED_A_REQUEST : this.window;
   }
 }

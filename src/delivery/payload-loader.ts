@@ -14,6 +14,11 @@ const PAYLOADS_OF_ROOM = 4;
 /** Bytes that one statement reads: on their way they take several times as much. */
 const MAX_BYTES_A_READ = 4 * 1_048_576;
 
+export interface Loaded {
+  delivery: LoadedDelivery;
+  letGo: () => void;
+}
+
 /**
  * Fetches the payloads that are too large to come with the claim, right before they are sent, as many at a time as there
  * is room for: a worker may have thousands of deliveries in hand, and must not have thousands of megabytes.
@@ -34,25 +39,24 @@ export class PayloadLoader {
   }
 
   /**
-   * The delivery with its payload, which takes room until {@link letGo} is called.
+   * The delivery with its payload, which takes room until `letGo` is called.
    * @returns null when all stops before there is room
+   * @throws when the payload could not be read
    */
-  async load(delivery: ClaimedDelivery, pace: Pace): Promise<LoadedDelivery | null> {
+  async load(delivery: ClaimedDelivery, pace: Pace): Promise<Loaded | null> {
     const { payload, payload_bytes: bytes } = delivery;
-    if (payload !== null) return { ...delivery, payload };
-    const grant = await this.room.take(delivery, pace, (free) => (free >= bytes ? bytes : null));
+    if (payload !== null) return { delivery: { ...delivery, payload }, letGo: () => undefined };
+    // One that is larger than all there is goes when nothing else does.
+    const needed = Math.min(bytes, this.room.shareOf(pace));
+    const grant = await this.room.take(delivery, pace, (free) => (free >= needed ? needed : null));
     if (grant.amount === 0) return null;
+    const letGo = () => this.room.giveBack(grant);
     try {
-      return { ...delivery, payload: await this.reads.add(delivery) };
+      return { delivery: { ...delivery, payload: await this.reads.add(delivery) }, letGo };
     } catch (error) {
-      this.room.giveBack(grant);
+      letGo();
       throw error;
     }
-  }
-
-  /** @param claimed as it was handed to {@link load}, with the same pace */
-  letGo(claimed: ClaimedDelivery, pace: Pace): void {
-    if (claimed.payload === null) this.room.giveBack({ pace, amount: claimed.payload_bytes });
   }
 
   close(): void {

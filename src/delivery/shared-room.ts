@@ -1,4 +1,4 @@
-/** How long a lane's requests hold the room they take: a second and more, nobody knows yet, or less. */
+/** How a lane's target served the last request: late or not at all; nobody knows yet; at once. */
 export const PACES = ['slow', 'untried', 'quick'] as const;
 export type Pace = (typeof PACES)[number];
 
@@ -40,6 +40,11 @@ export class SharedRoom<Taker extends object> {
     return PACES.reduce((sum, pace) => sum + this.taken[pace], 0);
   }
 
+  /** The most that lanes of this pace can have together. */
+  shareOf(pace: Pace): number {
+    return Math.ceil(this.size * SHARES[pace]);
+  }
+
   /** Waits until the wish is granted. */
   async take(taker: Taker, pace: Pace, wish: Wish): Promise<Grant> {
     if (this.isClosed) return { amount: 0, pace };
@@ -55,7 +60,7 @@ export class SharedRoom<Taker extends object> {
   /** Whoever stands in a line it no longer belongs to goes to the end of the other. */
   changePace(taker: Taker, from: Pace, to: Pace): void {
     const waiting = this.lines[from].get(taker);
-    if (waiting === undefined) return;
+    if (waiting === undefined || from === to) return;
     this.lines[from].delete(taker);
     this.lines[to].set(taker, waiting);
     this.serveLines();
@@ -102,7 +107,7 @@ export class SharedRoom<Taker extends object> {
     let filled = 0;
     for (const [index, each] of PACES.entries()) {
       filled += this.taken[each];
-      if (index >= PACES.indexOf(pace)) free = Math.min(free, Math.ceil(this.size * SHARES[each]) - filled);
+      if (index >= PACES.indexOf(pace)) free = Math.min(free, this.shareOf(each) - filled);
     }
     return free;
   }

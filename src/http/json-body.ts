@@ -2,6 +2,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { isUtf8 } from 'node:buffer';
 import { Problem } from '../domain/errors.js';
 import { exceedsDepth } from '../domain/json-spans.js';
+import type { BodyRoom } from './body-room.js';
 
 /** Deeper than any real document, shallow enough for every recursive reader behind us. */
 export const MAX_JSON_DEPTH = 100;
@@ -17,18 +18,21 @@ declare module 'fastify' {
  * Parses JSON bodies and keeps their bytes beside, so that a payload can be stored exactly as it was sent.
  * Anything but UTF-8 JSON of bounded depth is refused here, before any route sees it.
  */
-export function acceptJson(server: FastifyInstance): void {
+export function acceptJson(server: FastifyInstance, room: BodyRoom): void {
+  room.watch(server);
   server.removeAllContentTypeParsers();
   server.addContentTypeParser(
     ['application/json', 'application/*+json'],
-    { parseAs: 'buffer' },
-    (request: FastifyRequest, body: Buffer, done) => {
-      request.rawBody = body;
-      try {
-        done(null, parseJson(body));
-      } catch (error) {
-        done(error as Error);
-      }
+    (request: FastifyRequest, stream, done) => {
+      const read = (body: Buffer): void => {
+        request.rawBody = body;
+        try {
+          done(null, parseJson(body));
+        } catch (error) {
+          done(error as Error);
+        }
+      };
+      room.read(request, stream, { done: read, refuse: done });
     },
   );
 }

@@ -38,6 +38,9 @@ export class ProblemFilter implements ExceptionFilter {
 
 export function sendProblem(reply: FastifyReply, problem: Problem, requestId: string): void {
   if (reply.sent) return;
+  // Of a refused body Fastify would close the connection with the rest unread, which resets it and loses this answer.
+  // Left open, Node reads the rest and throws it away, until the time for a request is over.
+  void reply.removeHeader('connection');
   if (problem.retryAfterSeconds !== undefined) void reply.header('retry-after', problem.retryAfterSeconds);
   if (problem.code === 'unauthorized') void reply.header('www-authenticate', 'Bearer');
   void reply

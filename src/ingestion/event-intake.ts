@@ -12,6 +12,15 @@ const MAX_ROWS_A_COMMIT = 1_000;
 const LINGER_MS = 1;
 /** Bytes of payload that may wait for their commit, whatever the number of events. */
 const MAX_WAITING_BYTES = 64 * 1_048_576;
+/** Deliveries, of requests that make more than a commit takes, that may wait to be written. */
+const MAX_WAITING_DELIVERIES = 20_000;
+
+/** What a request hands in. */
+export interface Load {
+  events: number;
+  bytes: number;
+  deliveries: number;
+}
 
 /** Whether an event was written, or which event had taken its idempotency key before. */
 export type Admission = { isNew: true } | { isNew: false; existingId: string; sameContent: boolean };
@@ -22,61 +31,73 @@ export type Admission = { isNew: true } | { isNew: false; existingId: string; sa
  */
 @Injectable()
 export class EventIntake {
-  private readonly batcher: Batcher<NewEvent, Admission>;
-  private waiting = 0;
-  private waitingBytes = 0;
+  private readonly batcher = this.newBatcher();
+  /** For events that fill a commit by themselves: the others do not wait behind them. */
+  private readonly wideBatcher = this.newBatcher();
+  private readonly waiting: Load = { events: 0, bytes: 0, deliveries: 0 };
 
   constructor(
     private readonly events: EventRepository,
     private readonly scheduler: LaneScheduler,
     private readonly metrics: Metrics,
     private readonly config: Config,
-  ) {
-    this.batcher = new Batcher({
-      flush: (batch) => this.commit(batch),
-      maxWeight: MAX_ROWS_A_COMMIT,
-      weigh: (event) => 1 + event.deliveries.length,
-      lingerMs: LINGER_MS,
-    });
-  }
+  ) {}
 
   /**
    * Does `work` with room taken for its events, or nothing of it.
    * @throws Problem overloaded
    */
-  async withRoom<T>(events: number, bytes: number, work: () => Promise<T>): Promise<T> {
-    this.refuseOverload(events, bytes);
-    this.waiting += events;
-    this.waitingBytes += bytes;
+  async withRoom<T>(load: Load, work: () => Promise<T>): Promise<T> {
+    this.refuseOverload(load);
+    this.count(load, 1);
     try {
       return await work();
     } finally {
-      this.waiting -= events;
-      this.waitingBytes -= bytes;
+      this.count(load, -1);
     }
   }
 
   /** Writes an event, unless its idempotency key is taken. Resolves after the commit. */
   async admit(event: NewEvent): Promise<Admission> {
     try {
-      return await this.batcher.add(event);
+      return await (isWide(event.wantedBy.length) ? this.wideBatcher : this.batcher).add(event);
     } catch (error) {
       this.metrics.ingestFailed();
       throw error;
     }
   }
 
-  private refuseOverload(events: number, bytes: number): void {
+  /** Whatever a request hands in has room when nothing else waits. */
+  private refuseOverload({ events, bytes, deliveries }: Load): void {
+    const { waiting } = this;
     const full =
-      (this.waiting > 0 && this.waiting + events > this.config.queueMaxSize) ||
-      (this.waitingBytes > 0 && this.waitingBytes + bytes > MAX_WAITING_BYTES);
+      (waiting.events > 0 && waiting.events + events > this.config.queueMaxSize) ||
+      (waiting.bytes > 0 && waiting.bytes + bytes > MAX_WAITING_BYTES) ||
+      (isWide(deliveries) &&
+        waiting.deliveries > 0 &&
+        waiting.deliveries + deliveries > MAX_WAITING_DELIVERIES);
     if (!full) return;
     this.metrics.overloaded();
     throw new Problem(
       'overloaded',
-      `${this.waiting} events wait to be stored (QUEUE_MAXSIZE is ${this.config.queueMaxSize}). Nothing of this request was stored; send it again after the time in Retry-After.`,
+      `${waiting.events} events wait to be stored (QUEUE_MAXSIZE is ${this.config.queueMaxSize}), with ${waiting.deliveries} deliveries of events that many want. Nothing of this request was stored; send it again after the time in Retry-After.`,
       { retryAfterSeconds: 1 },
     );
+  }
+
+  private count({ events, bytes, deliveries }: Load, sign: 1 | -1): void {
+    this.waiting.events += sign * events;
+    this.waiting.bytes += sign * bytes;
+    if (isWide(deliveries)) this.waiting.deliveries += sign * deliveries;
+  }
+
+  private newBatcher(): Batcher<NewEvent, Admission> {
+    return new Batcher({
+      flush: (batch) => this.commit(batch),
+      maxWeight: MAX_ROWS_A_COMMIT,
+      weigh: rowsOf,
+      lingerMs: LINGER_MS,
+    });
   }
 
   private async commit(batch: NewEvent[]): Promise<(Admission | Error)[]> {
@@ -85,7 +106,7 @@ export class EventIntake {
     const lanes = new Set<string>();
     for (const event of batch) {
       if (!written.has(event.id)) continue;
-      for (const { subscriptionId } of event.deliveries) lanes.add(subscriptionId);
+      for (const { id } of event.wantedBy) lanes.add(id);
     }
     void this.scheduler.wake([...lanes]);
     return this.admissions(batch, written, keysSinceMs);
@@ -130,3 +151,7 @@ export class EventIntake {
     });
   }
 }
+
+const rowsOf = ({ wantedBy }: NewEvent): number => 1 + wantedBy.length;
+
+const isWide = (deliveries: number): boolean => deliveries >= MAX_ROWS_A_COMMIT;

@@ -18,6 +18,12 @@ export interface Sender {
   idempotencyKey?: string | undefined;
 }
 
+/** An event, and who wants it. */
+interface Matched {
+  event: IncomingEvent;
+  wantedBy: Subscription[];
+}
+
 export interface Accepted {
   id: string;
   eventId: string;
@@ -42,9 +48,7 @@ export class IngestionService {
   /** @throws Problem invalid_request, payload_too_large, idempotency_conflict, overloaded */
   async ingest(sender: Sender, body: JsonBody): Promise<Accepted> {
     const event = this.counted(() => readEvent(body, sender.idempotencyKey, this.config.maxPayloadBytes));
-    return this.intake.withRoom(1, event.payload.length, async () =>
-      this.accept(sender, event, await this.subscriptions.matching(sender.tenantId, event.eventType)),
-    );
+    return this.acceptOne(sender, event, await this.subscriptions.matching(sender.tenantId, event.eventType));
   }
 
   /** For one subscription; it gets the event only if it is active and wants events of this type. */
@@ -53,11 +57,9 @@ export class IngestionService {
       readDirectEvent(body, sender.idempotencyKey, this.config.maxPayloadBytes),
     );
     await this.subscription(sender.tenantId, subscriptionId);
-    return this.intake.withRoom(1, event.payload.length, async () => {
-      const matching = await this.subscriptions.matching(sender.tenantId, event.eventType);
-      const wantedBy = matching.filter(({ id }) => id === subscriptionId);
-      return this.accept(sender, event, wantedBy, subscriptionId);
-    });
+    const matching = await this.subscriptions.matching(sender.tenantId, event.eventType);
+    const wantedBy = matching.filter(({ id }) => id === subscriptionId);
+    return this.acceptOne(sender, event, wantedBy, subscriptionId);
   }
 
   /** A test event for one subscription, whatever event types it wants. */
@@ -73,9 +75,7 @@ export class IngestionService {
       JSON.stringify({ message: 'A test event from Posthorn', subscription_id: subscriptionId }),
     );
     const event = { eventType: 'posthorn.test', payload, eventId: null, idempotencyKey: null };
-    return this.intake.withRoom(1, payload.length, () =>
-      this.accept(sender, event, [subscription], subscriptionId),
-    );
+    return this.acceptOne(sender, event, [subscription], subscriptionId);
   }
 
   /**
@@ -84,25 +84,48 @@ export class IngestionService {
    */
   async ingestBatch(sender: Sender, body: JsonBody): Promise<(Accepted | Error)[]> {
     const events = this.counted(() => readBatch(body, this.config.maxPayloadBytes));
-    const outcomes = await this.intake.withRoom(events.length, body.raw.length, () =>
-      Promise.all(events.map((event) => this.acceptOfBatch(sender, event))),
+    const matched = await Promise.all(events.map((event) => this.match(sender, event)));
+    const load = {
+      events: events.length,
+      bytes: body.raw.length,
+      deliveries: matched.reduce(
+        (sum, event) => sum + (event instanceof Error ? 0 : event.wantedBy.length),
+        0,
+      ),
+    };
+    const outcomes = await this.intake.withRoom(load, () =>
+      Promise.all(matched.map((event) => this.acceptOfBatch(sender, event))),
     );
     const fault = outcomes.find((outcome) => outcome instanceof Error && !(outcome instanceof Problem));
     if (fault instanceof Error && outcomes.every((outcome) => outcome instanceof Error)) throw fault;
     return outcomes;
   }
 
-  private async acceptOfBatch(sender: Sender, event: IncomingEvent | Problem): Promise<Accepted | Error> {
+  private async match(sender: Sender, event: IncomingEvent | Problem): Promise<Matched | Error> {
     if (event instanceof Problem) {
       this.metrics.rejected();
       return event;
     }
     try {
-      const wantedBy = await this.subscriptions.matching(sender.tenantId, event.eventType);
-      return await this.accept(sender, event, wantedBy);
+      return { event, wantedBy: await this.subscriptions.matching(sender.tenantId, event.eventType) };
     } catch (error) {
       return error as Error;
     }
+  }
+
+  private async acceptOfBatch(sender: Sender, matched: Matched | Error): Promise<Accepted | Error> {
+    if (matched instanceof Error) return matched;
+    return this.accept(sender, matched.event, matched.wantedBy).catch((error: unknown) => error as Error);
+  }
+
+  private acceptOne(
+    sender: Sender,
+    event: IncomingEvent,
+    wantedBy: Subscription[],
+    onlyFor?: string,
+  ): Promise<Accepted> {
+    const load = { events: 1, bytes: event.payload.length, deliveries: wantedBy.length };
+    return this.intake.withRoom(load, () => this.accept(sender, event, wantedBy, onlyFor));
   }
 
   private async accept(
@@ -169,7 +192,7 @@ export class IngestionService {
   }
 }
 
-/** An event with its deliveries. All ids carry the same millisecond: the event's day is its deliveries' day. */
+/** An event, and who is to get it. */
 function newEvent(
   { tenantId, requestId }: Sender,
   { eventType, payload, eventId, idempotencyKey }: IncomingEvent,
@@ -190,7 +213,8 @@ function newEvent(
       .digest(),
     payload,
     requestId,
+    // The millisecond of the id.
     receivedAt: new Date(nowMs),
-    deliveries: wantedBy.map(({ id: subscriptionId }) => ({ id: uuidV7(nowMs), subscriptionId })),
+    wantedBy,
   };
 }

@@ -29,7 +29,7 @@ const QUERY_CANCELED = '57014';
 export class ReadDatabase extends Database implements OnApplicationShutdown {
   private readonly replica: Pool | null;
   private check: Promise<boolean> | undefined;
-  private checkedAt = 0;
+  private checkedAt = -Infinity;
   /** Undefined when it has to be judged first. */
   private isUsable: boolean | undefined;
   private lastVerdict: boolean | undefined;
@@ -61,7 +61,7 @@ export class ReadDatabase extends Database implements OnApplicationShutdown {
         if (isDataError(error) || (error as { code?: unknown }).code === QUERY_CANCELED) throw error;
         // It is judged anew before it is asked again.
         this.isUsable = undefined;
-        this.checkedAt = 0;
+        this.checkedAt = -Infinity;
       }
     }
     return super.run<Row>(statement, values);
@@ -85,7 +85,7 @@ export class ReadDatabase extends Database implements OnApplicationShutdown {
 
   /** By the last check, which is repeated in the background; only who comes first waits for one. */
   private async mayUseReplica(): Promise<boolean> {
-    if (Date.now() - this.checkedAt > CHECK_EVERY_MS) {
+    if (performance.now() - this.checkedAt > CHECK_EVERY_MS) {
       this.check ??= this.judge().finally(() => (this.check = undefined));
     }
     return this.isUsable ?? (await this.check) ?? false;
@@ -102,7 +102,7 @@ export class ReadDatabase extends Database implements OnApplicationShutdown {
       if (wasUsable !== false) this.logger.warn({ err: error }, 'replica.away');
     }
     this.isUsable = this.lastVerdict;
-    this.checkedAt = Date.now();
+    this.checkedAt = performance.now();
     return this.lastVerdict;
   }
 }

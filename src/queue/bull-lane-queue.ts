@@ -46,7 +46,7 @@ export class BullLaneQueue {
   private nextSending: Promise<void> | undefined;
 
   private served = true;
-  private servedReadAt = 0;
+  private servedReadAt = -Infinity;
 
   constructor(private readonly queue: Queue<LaneJob>) {
     // Without a listener, a lost connection would end the process; ioredis reconnects by itself.
@@ -95,8 +95,8 @@ export class BullLaneQueue {
 
   /** By the last news, which may be a second old; asks for newer ones in the background. */
   isServed(): boolean {
-    if (Date.now() - this.servedReadAt > SERVED_MAX_AGE_MS) {
-      this.servedReadAt = Date.now();
+    if (performance.now() - this.servedReadAt > SERVED_MAX_AGE_MS) {
+      this.servedReadAt = performance.now();
       this.client.exists(this.servedKey).then(
         (count) => (this.served = count === 1),
         () => (this.served = false),

@@ -4,7 +4,7 @@ import { DataSource } from 'typeorm';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { CleanupService } from '../../src/cleanup/cleanup.service.js';
 import { loadConfig } from '../../src/config/config.js';
-import { uuidTime, uuidV7 } from '../../src/domain/uuid-v7.js';
+import { uuidV7 } from '../../src/domain/uuid-v7.js';
 import { createLogger } from '../../src/observability/logger.js';
 import { createDataSource, dataSourceOptions } from '../../src/persistence/data-source.js';
 import { Database } from '../../src/persistence/database.js';
@@ -475,7 +475,7 @@ describe('idempotency keys', () => {
     payload: Buffer.from('{}'),
     requestId: null,
     receivedAt: new Date(at),
-    deliveries: [],
+    wantedBy: [],
   });
 
   it('grow old after the retention time, and are forgotten after another, not a millisecond before', async () => {
@@ -657,7 +657,7 @@ async function busyEngine(): Promise<{ rounds(): number; stop(): Promise<void> }
         payload: Buffer.from('{}'),
         requestId: null,
         receivedAt: new Date(now),
-        deliveries: [{ id: uuidV7(uuidTime(id)), subscriptionId: subscription }],
+        wantedBy: [{ id: subscription }],
       },
     ]);
   };

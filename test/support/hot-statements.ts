@@ -328,7 +328,7 @@ function newEvent(tenantId: string, subscriptionId: string): NewEvent {
     payload: Buffer.alloc(300, 'x'),
     requestId: null,
     receivedAt: new Date(nowMs),
-    deliveries: [{ id: uuidV7(nowMs), subscriptionId }],
+    wantedBy: [{ id: subscriptionId }],
   };
 }
 

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { DeliveryCounts } from '../../domain/delivery-status.js';
-import { uuidTime, uuidV7Floor } from '../../domain/uuid-v7.js';
+import { uuidTime, uuidV7, uuidV7Floor } from '../../domain/uuid-v7.js';
 import { arrayLiteral } from '../array-literal.js';
 import { Database } from '../database.js';
 import { Page, PageRequest, toPage } from '../page.js';
@@ -17,7 +17,11 @@ export interface NewEvent {
   payload: Buffer;
   requestId: string | null;
   receivedAt: Date;
-  deliveries: { id: string; subscriptionId: string }[];
+  /**
+   * The subscriptions that are to get it. A list that many events share: their deliveries are made when they are
+   * written, since thousands of events may wait, and thousands of subscriptions want each of them.
+   */
+  wantedBy: readonly { id: string }[];
 }
 
 export interface EventRow {
@@ -112,7 +116,9 @@ export class EventRepository {
   async insert(events: NewEvent[], keysSinceMs = 0): Promise<Set<string>> {
     let offset = 1;
     const offsets = events.map(({ payload }) => (offset += payload.length) - payload.length);
-    const deliveries = events.flatMap((event) => event.deliveries.map((delivery) => ({ event, delivery })));
+    const deliveries = events.flatMap((event) =>
+      event.wantedBy.map(({ id }) => ({ event, subscriptionId: id })),
+    );
     const rows = await this.database.run<{ id: string }>(INSERT_EVENTS, [
       arrayLiteral(events.map((event) => event.id)),
       arrayLiteral(events.map((event) => event.tenantId)),
@@ -125,10 +131,11 @@ export class EventRepository {
       arrayLiteral(events.map((event) => event.payload.length)),
       events.map((event) => event.requestId),
       events.map((event) => event.receivedAt),
-      arrayLiteral(events.map((event) => event.deliveries.length)),
-      arrayLiteral(deliveries.map(({ delivery }) => delivery.id)),
+      arrayLiteral(events.map((event) => event.wantedBy.length)),
+      // The same millisecond as in the event's id: its day is its deliveries' day.
+      arrayLiteral(deliveries.map(({ event }) => uuidV7(event.receivedAt.getTime()))),
       arrayLiteral(deliveries.map(({ event }) => event.id)),
-      arrayLiteral(deliveries.map(({ delivery }) => delivery.subscriptionId)),
+      arrayLiteral(deliveries.map(({ subscriptionId }) => subscriptionId)),
       uuidV7Floor(keysSinceMs),
     ]);
     return new Set(rows.map(({ id }) => id));

@@ -58,6 +58,9 @@ export interface PacedClaim {
   nextInMs: number | null;
 }
 
+/** The most that one claim takes of a lane. */
+export const MAX_QUOTA = 1_000;
+
 /** Slots of a rate-limited lane that may be taken before their time. */
 const SLOT_HORIZON_MS = 1_000;
 
@@ -83,7 +86,9 @@ const TAKE_DUE = `
  *
  * Locked and leased rows are skipped, so any number of workers may claim in one lane. The claim changes no indexed
  * column, which keeps it a heap-only update. The arrays stand in subqueries so that the planner cannot see their
- * length: else it would plan each call anew for it (1.1 ms instead of 0.26 ms a claim).
+ * length: else it would plan each call anew for it (1.1 ms instead of 0.26 ms a claim). The constant limit is for the
+ * planner as well: of a limit that it does not know it expects a tenth of the lane, and where a million are due it reads
+ * whole tables for them (300,000 due: 270 ms instead of 5 ms). Rows beyond the quota are not reached, nor locked.
  */
 const CLAIM_DUE = {
   name: 'claim-due',
@@ -91,11 +96,13 @@ const CLAIM_DUE = {
     with due as (
       select d.* from unnest((select $2::uuid[]), (select $3::int[])) as lane(subscription_id, quota)
       cross join lateral (
-        select id, event_id, leased_until is not null as interrupted from delivery
-        where subscription_id = lane.subscription_id and next_attempt_at <= now()
-          and (leased_until is null or leased_until <= now())
-        order by next_attempt_at limit lane.quota
-        for update skip locked
+        select * from (
+          select id, event_id, leased_until is not null as interrupted from delivery
+          where subscription_id = lane.subscription_id and next_attempt_at <= now()
+            and (leased_until is null or leased_until <= now())
+          order by next_attempt_at limit ${MAX_QUOTA}
+          for update skip locked
+        ) first limit lane.quota
       ) d
     ) ${TAKE_DUE}`,
 };
@@ -213,21 +220,14 @@ export class LaneRepository {
     return new Set(rows.map(({ id }) => id));
   }
 
-  /**
-   * The payloads of these events, in this order.
-   * @throws Error when one is not there
-   */
-  async payloads(eventIds: string[]): Promise<Buffer[]> {
+  /** The payloads of these events, in this order; an Error for one that is not there. */
+  async payloads(eventIds: string[]): Promise<(Buffer | Error)[]> {
     const rows = await this.database.run<{ id: string; payload: Buffer }>(
       'select id, payload from event where id = any ($1::uuid[])',
       [eventIds],
     );
     const byId = new Map(rows.map(({ id, payload }) => [id, payload]));
-    return eventIds.map((id) => {
-      const payload = byId.get(id);
-      if (payload === undefined) throw new Error(`Event ${id} is not there any more`);
-      return payload;
-    });
+    return eventIds.map((id) => byId.get(id) ?? new Error(`Event ${id} is not there any more`));
   }
 
   /** Gives claimed deliveries back unsent, as if they had never been claimed. */

@@ -50,8 +50,7 @@ function workerWithLimit() {
       },
     } as unknown as AttemptService,
     {
-      load: (delivery: ClaimedDelivery) => Promise.resolve({ ...delivery, payload: Buffer.alloc(0) }),
-      letGo: () => undefined,
+      load: (delivery: ClaimedDelivery) => Promise.resolve({ delivery, letGo: () => undefined }),
     } as unknown as PayloadLoader,
     { wake: () => Promise.resolve() } as unknown as LaneScheduler,
     { leaseSeconds: 60, workerCount: 100, laneConcurrency: 64 } as Config,

@@ -18,6 +18,16 @@ describe('Lane', () => {
     expect(lane.room).toBe(32);
   });
 
+  it.each<[what: string, change: (lane: Lane) => void]>([
+    ['has a rate limit', (lane) => (lane.isPaced = true)],
+    ['answered, but did not accept', (lane) => lane.falter()],
+  ])('does not claim ahead of a target that %s', (_, change) => {
+    const lane = new Lane('a', 64);
+    for (let success = 0; success < 49; success++) lane.widen();
+    change(lane);
+    expect(lane.room).toBe(64);
+  });
+
   it('lets no more in than the window has room for, in the order of coming', async () => {
     const lane = new Lane('a', 2);
     const went: number[] = [];

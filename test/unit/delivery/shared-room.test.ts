@@ -39,6 +39,23 @@ describe('SharedRoom', () => {
     expect(order).toEqual([1, 2]);
   });
 
+  it('keeps the place in the line of whoever keeps its pace', async () => {
+    const room = new SharedRoom(1);
+    const held = await room.take({}, 'quick', wish(1));
+    const order: string[] = [];
+    const takers = { a: {}, b: {} };
+    for (const name of ['a', 'b'] as const) {
+      void room.take(takers[name], 'quick', wish(1)).then((grant) => {
+        order.push(name);
+        room.giveBack(grant);
+      });
+    }
+    room.changePace(takers.a, 'quick', 'quick');
+    room.giveBack(held);
+    await soon();
+    expect(order).toEqual(['a', 'b']);
+  });
+
   it('lets go in whoever turns out to be quick', async () => {
     const room = new SharedRoom(2);
     await room.take({}, 'slow', wish(1));

@@ -1,0 +1,33 @@
+import { expect, it } from 'vitest';
+import type { Config } from '../../../src/config/config.js';
+import { PayloadLoader } from '../../../src/delivery/payload-loader.js';
+import type {
+  ClaimedDelivery,
+  LaneRepository,
+} from '../../../src/persistence/repositories/lane.repository.js';
+
+const MIB = 1_048_576;
+const loader = new PayloadLoader(
+  {
+    payloads: (ids: string[]) =>
+      Promise.resolve(ids.map((id) => (id === 'gone' ? new Error('gone') : Buffer.from(id)))),
+  } as unknown as LaneRepository,
+  { maxPayloadBytes: MIB } as Config,
+);
+const claimed = (event_id: string, payload_bytes: number) =>
+  ({ event_id, payload_bytes, payload: null }) as ClaimedDelivery;
+
+it('loads even what is larger than all the room there is, and goes on', async () => {
+  const large = await loader.load(claimed('large', 200 * MIB), 'slow');
+  expect(large?.delivery.payload.toString()).toBe('large');
+  const next = loader.load(claimed('next', MIB), 'slow');
+  large?.letGo();
+  expect((await next)?.delivery.payload.toString()).toBe('next');
+});
+
+it('fails for the one that is not there, and for no other of the same read', async () => {
+  const loads = ['here', 'gone'].map((id) => loader.load(claimed(id, MIB), 'quick'));
+  const [here, gone] = await Promise.allSettled(loads);
+  expect(here).toMatchObject({ value: { delivery: { payload: Buffer.from('here') } } });
+  expect(gone?.status).toBe('rejected');
+});
