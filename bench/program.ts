@@ -1,7 +1,7 @@
 import { fork } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { openSync, readFileSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 
 /** What a program answers to, by name. The arguments and results must be structured-cloneable. */
 type Methods = Record<string, (...args: never[]) => unknown>;
@@ -23,6 +23,8 @@ interface Pending {
 
 /** How long a program may take to end after SIGTERM. */
 const END_MS = 8_000;
+
+const LAST_BYTES = 16 * 1024;
 
 export interface ProgramOptions {
   name: string;
@@ -94,7 +96,16 @@ export class Program<M extends Methods = Methods> {
   }
 
   lastWords(): string {
-    return readFileSync(this.options.logFile, 'utf8').trim().split('\n').slice(-8).join('\n');
+    // The log of a long run is larger than a string may be.
+    const file = openSync(this.options.logFile, 'r');
+    try {
+      const end = Buffer.alloc(LAST_BYTES);
+      const from = Math.max(fstatSync(file).size - LAST_BYTES, 0);
+      const length = readSync(file, end, 0, LAST_BYTES, from);
+      return end.toString('utf8', 0, length).trim().split('\n').slice(-8).join('\n');
+    } finally {
+      closeSync(file);
+    }
   }
 
   private settle({ id, result, error }: Reply): void {
