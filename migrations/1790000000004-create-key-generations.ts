@@ -16,8 +16,8 @@ export class CreateKeyGenerations1790000000004 implements MigrationInterface {
         fingerprint bytea not null,
         constraint idempotency_key_old_pkey primary key (tenant_id, key)
       );
-      -- When the present generation began.
-      insert into maintenance_run (task, started_at) values ('key-generation', now());
+      -- When the present generation began: nobody knows, so the first purge makes it the old one.
+      insert into maintenance_run (task, started_at) values ('key-generation', to_timestamp(0));
     `);
   }
 

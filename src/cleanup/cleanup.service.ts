@@ -92,7 +92,11 @@ export class CleanupService {
     const result: Days = { days_dropped: 0, days_rewritten: 0, postponed: false, places: ['default'] };
     for (const day of await this.partitions.days()) {
       if (day + DAY_MS > beforeMs || this.stopping || result.postponed) break;
-      const outcome = await this.partitions.drop(day, keep);
+      const outcome = await this.partitions.drop(day, keep).catch((error: unknown) => {
+        // One day that cannot be handled must not keep all the others from being purged.
+        this.logger.error({ err: error, day: new Date(day).toISOString() }, 'cleanup.day_failed');
+        return 'crowded' as const;
+      });
       if (outcome === 'dropped') result.days_dropped++;
       if (outcome === 'rewritten') result.days_rewritten++;
       if (outcome === 'rewritten' || outcome === 'crowded') result.places.push({ day });

@@ -63,6 +63,8 @@ beforeEach(async () => {
   );
   tenant = await rows.tenant();
   subscription = await rows.subscription(tenant);
+  // Of a database that is made today; that of one that was migrated changes at the first run.
+  await rows.query(`update maintenance_run set started_at = now() where task = 'key-generation'`);
 });
 afterEach(async () => {
   await rows.end();
@@ -682,3 +684,14 @@ async function busyEngine(): Promise<{ rounds(): number; stop(): Promise<void> }
     },
   };
 }
+
+it('purges the other days when one cannot be handled', async () => {
+  const [bad, good] = [OLD_DAY, OLD_DAY + DAY];
+  await partitions.createAhead(bad);
+  await one(bad, { status: 'delivered' });
+  await one(good, { status: 'delivered' });
+  const name = `delivery_${new Date(bad).toISOString().slice(0, 10).replaceAll('-', '')}`;
+  // What makes dropping it fail, and is no lock.
+  await rows.query(`create view in_the_way as select id from ${name}`);
+  expect(await cleanup.run(good + 10 * DAY)).toMatchObject({ days_dropped: 3 });
+});

@@ -10,27 +10,49 @@ import { changeLayout } from './partition-lock.js';
  */
 export async function rewriteDay(database: Database, day: number, keep: Keep): Promise<boolean> {
   const deliveries = partitionOf('delivery', day);
-  const [kept] = await database.run<{ count: number }>(
-    `select ((select count(*) from ${deliveries} where next_attempt_at is not null)
-             + (select count(*) from ${deliveries} where dead_at is not null))::float8 as count`,
-  );
-  const isFirst = await isWorthIt(database, deliveries, kept?.count);
+  const { kept, all } = await countDay(database, deliveries, keep);
+  const isFirst = await isWorthIt(database, deliveries, kept.deliveries);
   if (isFirst) await rewrite(database, 'delivery', day, IS_KEPT, keptValues(keep));
 
-  const [left] = await database.run<{ events: number; attempts: number }>(
-    `select count(distinct event_id)::float8 as events, sum(attempt_count)::float8 as attempts from ${deliveries}`,
-  );
-  const hasAttempts = await isWorthIt(database, partitionOf('delivery_attempt', day), left?.attempts);
+  const left = isFirst ? kept : all;
+  const hasAttempts = await isWorthIt(database, partitionOf('delivery_attempt', day), left.attempts);
   if (hasAttempts) {
     await rewrite(database, 'delivery_attempt', day, `t.delivery_id in (select id from ${deliveries})`);
   }
-  const hasEvents = await isWorthIt(database, partitionOf('event', day), left?.events);
+  const hasEvents = await isWorthIt(database, partitionOf('event', day), left.events);
   if (hasEvents) await rewrite(database, 'event', day, `t.id in (select event_id from ${deliveries})`);
   return isFirst || hasAttempts || hasEvents;
 }
 
+interface DayCounts {
+  deliveries: number;
+  events: number;
+  attempts: number;
+}
+
+/** What a day holds, and what of it has to be kept. Reads the whole day, which may take minutes. */
+async function countDay(
+  database: Database,
+  deliveries: string,
+  keep: Keep,
+): Promise<{ kept: DayCounts; all: DayCounts }> {
+  const counts = (filter: string) => `json_build_object(
+    'deliveries', count(*) ${filter}, 'events', count(distinct event_id) ${filter},
+    'attempts', coalesce(sum(attempt_count) ${filter}, 0))`;
+  return database.transaction(async (connection) => {
+    await connection.run(`set local enable_seqscan = on; set local statement_timeout = ${SCAN_MS}`);
+    const text = `select ${counts(`filter (where ${IS_KEPT})`)} as kept, ${counts('')} as all from ${deliveries} t`;
+    const [row] = await connection.run<{ kept: DayCounts; all: DayCounts }>(
+      { text, query_timeout: SCAN_MS },
+      keptValues(keep),
+    );
+    if (!row) throw new Error(`${deliveries} could not be counted`);
+    return row;
+  });
+}
+
 /** By the statistics; a table that has none yet is small. */
-async function isWorthIt(database: Database, partition: string, kept = 0): Promise<boolean> {
+async function isWorthIt(database: Database, partition: string, kept: number): Promise<boolean> {
   const [table] = await database.run<{ rows: number }>(
     'select reltuples as rows from pg_class where oid = $1::regclass',
     [partition],
@@ -38,17 +60,36 @@ async function isWorthIt(database: Database, partition: string, kept = 0): Promi
   return (table?.rows ?? 0) > 2 * kept;
 }
 
+/** Leaves neither copy nor trigger behind when it fails, if Postgres lets it. */
+async function rewrite(
+  ...[database, table, day, kept, values]: Parameters<typeof copyAndSwap>
+): Promise<void> {
+  try {
+    await copyAndSwap(database, table, day, kept, values);
+  } catch (error) {
+    await abandonCopy(database, partitionOf(table, day)).catch(() => undefined);
+    throw error;
+  }
+}
+
+async function abandonCopy(database: Database, partition: string): Promise<void> {
+  await changeLayout(database, async (connection) => {
+    await connection.run(`drop trigger if exists note_partition_change on ${partition}`);
+    await connection.run(`drop table if exists ${partition}_next`);
+  });
+}
+
 /**
  * Puts a copy that holds only what is kept in the place of a partition, which is then dropped. The table is locked for
  * no longer than the rows take that changed in the meantime.
  *
  * A trigger notes those. It is there before the copy's snapshot is taken, and taking it waits for whoever was writing
- * without it, so every change is in the copy or in the notes. What is left of a run that was interrupted is removed
- * by the next one.
+ * without it, so every change is in the copy or in the notes. What a process leaves that is killed in the middle is
+ * removed by the next run, or with the day.
  *
  * @param kept a condition on `t`, which a row must not come to meet without being changed
  */
-async function rewrite(
+async function copyAndSwap(
   database: Database,
   table: Table,
   day: number,
@@ -60,7 +101,10 @@ async function rewrite(
   await changeLayout(database, async (connection) => {
     await connection.run(`drop table if exists ${copy}`);
     await connection.run('truncate partition_change');
-    await connection.run(`create table ${copy} (like ${partition} including defaults including indexes)`);
+    const options = table === 'delivery' ? 'with (fillfactor = 85)' : '';
+    await connection.run(
+      `create table ${copy} (like ${partition} including defaults including indexes) ${options}`,
+    );
     await connection.run(
       `create or replace trigger note_partition_change after insert or update or delete on ${partition}
        for each row execute function note_partition_change('${key}')`,
@@ -90,6 +134,7 @@ async function rewrite(
     await connection.run(`alter table ${copy} drop constraint ${copy}_range`);
     await connection.run(`drop table ${partition}`);
     await connection.run(`alter table ${copy} rename to ${partition}`);
+    await connection.run('truncate partition_change');
   });
   await database.run(`analyze ${partition}`);
 }

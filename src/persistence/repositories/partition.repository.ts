@@ -142,6 +142,8 @@ export class PartitionRepository {
         values,
       );
       await connection.run(`drop table ${partition}`);
+      // Of a rewrite that was killed.
+      await connection.run(`drop table if exists ${partition}_next`);
     });
   }
 
