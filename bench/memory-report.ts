@@ -85,10 +85,15 @@ export function whatHappened(outcomes: Outcome[]): string {
     .join('');
 }
 
-/** The generated part of docs/memory.md. @param command as it was called */
-export function memorySection(command: string, outcomes: Outcome[]): string {
+/**
+ * The generated part of docs/memory.md.
+ * @param command as it was called
+ * @param size share of the numbers of each scenario that was played
+ */
+export function memorySection(command: string, size: number, outcomes: Outcome[]): string {
   const [{ versions }] = outcomes as [Outcome];
-  return `\`${command}\` on ${machine({ versions })}:
+  const share = size === 1 ? '' : `, with ${size} of the numbers named in the scenarios below`;
+  return `\`${command}\` on ${machine({ versions })}${share}:
 
 ${memoryTable(outcomes)}
 ${pulseTable(outcomes)}

@@ -86,7 +86,7 @@ async function main(): Promise<number> {
     );
   }
   if (options.write) {
-    writeSection('memory', memorySection(command(), outcomes), PAGE);
+    writeSection('memory', memorySection(command(), Number(options.size), outcomes), PAGE);
     say(`Written to ${PAGE}.`);
   }
   return outcomes.every(isWithin) ? 0 : 1;
