@@ -24,6 +24,8 @@ export interface CleanupCounts {
   expired: number;
 }
 
+type RowCounts = Pick<CleanupCounts, 'deliveries' | 'attempts' | 'events'>;
+
 type Days = Pick<CleanupCounts, 'days_dropped' | 'days_rewritten' | 'postponed'> & {
   /** Where rows have to be purged one by one. */
   places: PurgePlace[];
@@ -60,11 +62,10 @@ export class CleanupService {
     const { places, ...days } = keys === 'busy' ? NOT_LOCKED : await this.dropDays(beforeMs, keep);
     const rows = { deliveries: 0, attempts: 0, events: 0 };
     for (const place of places) {
-      rows.deliveries += await this.walk<string>((at) =>
-        this.purges.deleteDeliveries(place, beforeMs, keep, at),
-      );
-      rows.attempts += await this.walk<string>((at) => this.purges.deleteAttempts(place, beforeMs, at));
-      rows.events += await this.walk<string>((at) => this.purges.deleteEvents(place, beforeMs, at));
+      // As with a day that cannot be dropped: after that it may also lack some of its partitions.
+      await this.purgeRows(place, beforeMs, keep, rows).catch((error: unknown) => {
+        this.logger.error({ err: error, place }, 'cleanup.rows_failed');
+      });
     }
     const expired = await this.walk<true>(() => this.purges.expireBatch(keep.deadSinceMs, nowMs));
     await this.heartbeats.removeOlderThan(HEARTBEAT_SECONDS);
@@ -103,6 +104,14 @@ export class CleanupService {
       if (outcome === 'busy') result.postponed = true;
     }
     return result;
+  }
+
+  private async purgeRows(place: PurgePlace, beforeMs: number, keep: Keep, rows: RowCounts): Promise<void> {
+    rows.deliveries += await this.walk<string>((at) =>
+      this.purges.deleteDeliveries(place, beforeMs, keep, at),
+    );
+    rows.attempts += await this.walk<string>((at) => this.purges.deleteAttempts(place, beforeMs, at));
+    rows.events += await this.walk<string>((at) => this.purges.deleteEvents(place, beforeMs, at));
   }
 
   private async walk<Cursor>(step: (at: Cursor | null) => Promise<PurgeStep<Cursor>>): Promise<number> {

@@ -1,4 +1,10 @@
-import { BeforeApplicationShutdown, Inject, Injectable, OnApplicationBootstrap } from '@nestjs/common';
+import {
+  BeforeApplicationShutdown,
+  Inject,
+  Injectable,
+  OnApplicationBootstrap,
+  OnModuleDestroy,
+} from '@nestjs/common';
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import type { Logger } from 'pino';
@@ -11,7 +17,7 @@ const BEAT_MS = 5_000;
 
 /** Tells the other processes every five seconds that this one is alive. */
 @Injectable()
-export class HeartbeatService implements OnApplicationBootstrap, BeforeApplicationShutdown {
+export class HeartbeatService implements OnApplicationBootstrap, BeforeApplicationShutdown, OnModuleDestroy {
   private readonly processId = randomUUID();
   private timer: NodeJS.Timeout | undefined;
 
@@ -29,8 +35,12 @@ export class HeartbeatService implements OnApplicationBootstrap, BeforeApplicati
     }, BEAT_MS);
   }
 
-  async beforeApplicationShutdown(): Promise<void> {
+  /** Before anything waits for what is in flight: whoever balances load should look elsewhere by then. */
+  onModuleDestroy(): void {
     this.readiness.stop();
+  }
+
+  async beforeApplicationShutdown(): Promise<void> {
     clearInterval(this.timer);
     await this.heartbeats.remove(this.processId).catch(() => undefined);
   }

@@ -6,7 +6,7 @@ import { CleanupService } from '../../src/cleanup/cleanup.service.js';
 import { loadConfig } from '../../src/config/config.js';
 import { uuidV7 } from '../../src/domain/uuid-v7.js';
 import { createLogger } from '../../src/observability/logger.js';
-import { createDataSource, dataSourceOptions } from '../../src/persistence/data-source.js';
+import { dataSourceOptions } from '../../src/persistence/data-source.js';
 import { Database } from '../../src/persistence/database.js';
 import { EventRepository } from '../../src/persistence/repositories/event.repository.js';
 import { HeartbeatRepository } from '../../src/persistence/repositories/heartbeat.repository.js';
@@ -49,7 +49,7 @@ let subscription: string;
 
 beforeEach(async () => {
   database = await createDatabase();
-  dataSource = await createDataSource(database.url).initialize();
+  dataSource = await new DataSource(dataSourceOptions(database.url, 4)).initialize();
   rows = new Rows(database.url);
   const connections = new Database(dataSource);
   partitions = new PartitionRepository(connections);
@@ -340,6 +340,57 @@ describe('a day of which much is kept', () => {
     // What ended before the purge looked has gone with it only if it had its time, which it had not.
     for (const [id, expected] of recorded) expect(delivery.get(id)).toEqual({ ...expected, events: 1 });
     expect(left).toHaveLength(10_001);
+  });
+
+  it('is not rewritten for what ended late and has its time still', async () => {
+    await many(10_001, 'delivered', null, CUT_OFF);
+    await rows.query('analyze event, delivery, delivery_attempt');
+
+    expect(await cleanup.run(NOW)).toEqual({ ...NOTHING, days_rewritten: 1 });
+    expect(await cleanup.run(NOW)).toEqual(NOTHING);
+    expect(await Promise.all(['event', 'delivery', 'delivery_attempt'].map(count))).toEqual(
+      Array.from({ length: 3 }, () => 10_001),
+    );
+    expect(
+      await rows.query(`select reloptions from pg_class where oid = 'delivery_20260110'::regclass`),
+    ).toEqual([{ reloptions: ['fillfactor=85'] }]);
+  });
+
+  const leftovers = () =>
+    rows.query(`select relname as name from pg_class where relname like '%\\_next' and relkind = 'r'
+                union all select tgname from pg_trigger where tgname = 'note_partition_change'`);
+  /** What a process leaves that is killed while it copies. */
+  const interruptedRewrite = () =>
+    rows.query(`create table event_20260110_next (like event_20260110);
+                create trigger note_partition_change after update on event_20260110
+                  for each row execute function note_partition_change('id')`);
+
+  it('is rid of a rewrite that failed, and purged row by row meanwhile', async () => {
+    await many(10_001, 'dead', null, CUT_OFF);
+    await rows.query('analyze event, delivery, delivery_attempt');
+    await rows.query('create view in_the_way as select id from delivery_20260110');
+
+    expect(await cleanup.run(NOW)).toEqual({
+      ...NOTHING,
+      deliveries: 30_000,
+      attempts: 30_000,
+      events: 30_000,
+    });
+    expect(await leftovers()).toEqual([]);
+  });
+
+  it('is rid of a rewrite that was interrupted when it is dropped', async () => {
+    await interruptedRewrite();
+    expect(await cleanup.run(NOW)).toMatchObject({ days_dropped: 1 });
+    expect(await leftovers()).toEqual([]);
+  });
+
+  it('is rid of a rewrite that was interrupted when it is not rewritten again', async () => {
+    await many(30_001, 'dead', null, CUT_OFF);
+    await rows.query('analyze event, delivery, delivery_attempt');
+    await interruptedRewrite();
+    expect(await cleanup.run(NOW)).toMatchObject({ days_dropped: 0, days_rewritten: 0, deliveries: 30_000 });
+    expect(await leftovers()).toEqual([]);
   });
 
   it('is rewritten, too, where few deliveries have large payloads', async () => {
@@ -685,13 +736,20 @@ async function busyEngine(): Promise<{ rounds(): number; stop(): Promise<void> }
   };
 }
 
-it('purges the other days when one cannot be handled', async () => {
-  const [bad, good] = [OLD_DAY, OLD_DAY + DAY];
-  await partitions.createAhead(bad);
-  await one(bad, { status: 'delivered' });
-  await one(good, { status: 'delivered' });
-  const name = `delivery_${new Date(bad).toISOString().slice(0, 10).replaceAll('-', '')}`;
+it.each(['delivery', 'event'])('purges all else when %s of a day cannot be dropped', async (table) => {
+  await partitions.createAhead(OLD_DAY);
+  await one(OLD_DAY, { status: 'delivered' });
+  await one(OLD_DAY + DAY, { status: 'delivered' });
+  const off = await rows.subscription(tenant, { isActive: false });
+  await one(OLD_DAY + 9 * DAY, { dueAt: DLQ_CUT_OFF - 1 }, off);
   // What makes dropping it fail, and is no lock.
-  await rows.query(`create view in_the_way as select id from ${name}`);
-  expect(await cleanup.run(good + 10 * DAY)).toMatchObject({ days_dropped: 3 });
+  await rows.query(`create view in_the_way as select id from ${table}_20260110`);
+
+  const failing = await cleanup.run(OLD_DAY + 10 * DAY);
+  expect(failing).toMatchObject({ days_dropped: 3, expired: 1 });
+  expect(await cleanup.run(OLD_DAY + 10 * DAY)).toMatchObject({ days_dropped: 0 });
+
+  await rows.query('drop view in_the_way');
+  expect(await cleanup.run(OLD_DAY + 10 * DAY)).toMatchObject({ days_dropped: 1 });
+  expect(await rows.query('select 1 from event')).toHaveLength(1);
 });

@@ -1,5 +1,15 @@
 import { Database } from '../database.js';
-import { IS_KEPT, Keep, keptValues, keyOf, partitionOf, rangeOf, SCAN_MS, Table } from './day-partition.js';
+import {
+  IS_KEPT,
+  Keep,
+  keptValues,
+  keyOf,
+  partitionOf,
+  rangeOf,
+  SCAN_MS,
+  Table,
+  TABLES,
+} from './day-partition.js';
 import { changeLayout } from './partition-lock.js';
 
 /**
@@ -9,6 +19,7 @@ import { changeLayout } from './partition-lock.js';
  * @throws Error of Postgres, see isLockConflict
  */
 export async function rewriteDay(database: Database, day: number, keep: Keep): Promise<boolean> {
+  for (const table of TABLES) await abandonCopy(database, partitionOf(table, day));
   const deliveries = partitionOf('delivery', day);
   const { kept, all } = await countDay(database, deliveries, keep);
   const isFirst = await isWorthIt(database, deliveries, kept.deliveries);
@@ -72,7 +83,13 @@ async function rewrite(
   }
 }
 
+/** Removes what a rewrite left. The copy and its trigger came in one commit, so without the one there is no other. */
 async function abandonCopy(database: Database, partition: string): Promise<void> {
+  const copies = await database.run(
+    'select 1 from pg_class where relname = $1 and pg_table_is_visible(oid)',
+    [`${partition}_next`],
+  );
+  if (copies.length === 0) return;
   await changeLayout(database, async (connection) => {
     await connection.run(`drop trigger if exists note_partition_change on ${partition}`);
     await connection.run(`drop table if exists ${partition}_next`);
@@ -115,9 +132,11 @@ async function copyAndSwap(
     const text = `insert into ${copy} select t.* from ${partition} t where ${kept}`;
     await connection.run({ text, query_timeout: SCAN_MS }, values);
     // What attaching it would otherwise read the whole copy for, under the lock.
-    await connection.run(
-      `alter table ${copy} add constraint ${copy}_range check (${key} >= '${from}' and ${key} < '${to}')`,
-    );
+    const range = `${key} >= '${from}' and ${key} < '${to}'`;
+    await connection.run({
+      text: `alter table ${copy} add constraint ${copy}_range check (${range})`,
+      query_timeout: SCAN_MS,
+    });
   });
   await changeLayout(database, async (connection) => {
     const changed = 'any (array(select key from partition_change))';
