@@ -1,5 +1,6 @@
 import pg from 'pg';
 import { afterEach, describe, expect, it } from 'vitest';
+import { startSimulator } from '../../src/simulator/simulator.js';
 import { createDatabase } from '../support/database.js';
 import { Posthorn, startPosthorn } from '../support/posthorn.js';
 import { startRedis } from '../support/redis.js';
@@ -147,5 +148,22 @@ describe('every role', () => {
     expect(metrics.text).toContain('webhook_queue_depth');
     expect(metrics.text).toContain('process_cpu_seconds_total');
     expect((await anonymous.request('GET', '/subscriptions')).status).toBe(apiStatus);
+  });
+
+  it('is 503 as soon as a stop begins, while what is in flight is finished', async () => {
+    const simulator = await startSimulator();
+    running.push({ stop: () => simulator.close() });
+    const posthorn = await startPosthorn();
+    const tenant = await posthorn.tenant();
+    const target_url = `${simulator.url}/hang`;
+    await tenant.request('POST', '/subscriptions', { target_url, timeout_ms: 3_000 });
+    await tenant.request('POST', '/events', { event_type: 'a', payload: 1 });
+    await waitFor(() => simulator.total > 0, { what: 'the request that hangs' });
+
+    const stopped = posthorn.stop();
+    const { status, body } = await posthorn.anonymous.request('GET', '/ready');
+    expect(status).toBe(503);
+    expect(JSON.stringify(body)).toContain('stopping');
+    await stopped;
   });
 });
