@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { Config } from '../config/config.js';
 import { AttemptOutcome, classify, decide, Decision, SendResult } from '../domain/attempt-outcome.js';
 import type { Clock } from '../domain/clock.js';
+import { UndecryptableSecret } from '../domain/encryption.js';
 import { signatureHeaders } from '../domain/signature.js';
 import { VERSION } from '../domain/version.js';
 import { LOGGER } from '../observability/logger.js';
@@ -35,12 +36,21 @@ interface Concluded {
   decision: Decision;
 }
 
+/** The subscription's owner reads this; which key is missing is for the operator, in the log. */
+const CANNOT_SIGN: SendResult = {
+  kind: 'failure',
+  code: 'secret_unreadable',
+  message: 'the signing secret cannot be decrypted; the log of the service says why',
+  durationMs: 0,
+};
+
 const INTERRUPTED = 'interrupted: the worker stopped before it could record an answer';
 
 /** One attempt of one delivery. */
 @Injectable()
 export class AttemptService {
   private shuttingDown = false;
+  private readonly logged = new WeakSet<Error>();
 
   constructor(
     private readonly sender: HttpSender,
@@ -91,6 +101,8 @@ export class AttemptService {
 
   private send(delivery: LoadedDelivery, subscription: Subscription, startedAt: Date): Promise<SendResult> {
     const { payload: body } = delivery;
+    const secrets = this.secretsOf(subscription, startedAt);
+    if (!secrets) return Promise.resolve(CANNOT_SIGN);
     return this.sender.send({
       url: subscription.targetUrl,
       headers: {
@@ -98,7 +110,7 @@ export class AttemptService {
         'content-type': 'application/json',
         'user-agent': `Posthorn/${VERSION}`,
         ...signatureHeaders({
-          secrets: subscription.secrets(startedAt.getTime()),
+          secrets,
           webhookId: delivery.event_id,
           timestampSeconds: Math.floor(startedAt.getTime() / 1000),
           body,
@@ -111,6 +123,21 @@ export class AttemptService {
       body,
       timeoutMs: subscription.timeoutMs,
     });
+  }
+
+  /** Null when they cannot be decrypted: said once, until the subscription is read anew. */
+  private secretsOf(subscription: Subscription, at: Date): string[] | null {
+    try {
+      return subscription.secrets(at.getTime());
+    } catch (error) {
+      if (!(error instanceof UndecryptableSecret)) throw error;
+      if (!this.logged.has(error)) {
+        this.logged.add(error);
+        const { id, tenantId } = subscription;
+        this.logger.error({ err: error, tenant_id: tenantId, subscription_id: id }, 'secret.unreadable');
+      }
+      return null;
+    }
   }
 
   private decide(
@@ -228,5 +255,6 @@ const NOTHING_SENT = {
 
 function targetOf({ result, outcome }: Concluded): AttemptReport['target'] {
   if (outcome.kind === 'delivered') return 'accepted';
-  return result.kind === 'response' ? 'answered' : 'silent';
+  if (result.kind === 'response') return 'answered';
+  return result.code === 'secret_unreadable' ? 'not called' : 'silent';
 }

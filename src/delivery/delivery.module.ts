@@ -1,6 +1,8 @@
 import { BeforeApplicationShutdown, Module, OnApplicationBootstrap } from '@nestjs/common';
+import type { Logger } from 'pino';
 import { Config } from '../config/config.js';
 import { systemClock } from '../domain/clock.js';
+import { LOGGER } from '../observability/logger.js';
 import { LaneScheduler } from '../queue/lane-scheduler.js';
 import { AttemptService } from './attempt.service.js';
 import { CLOCK } from './clock.token.js';
@@ -16,13 +18,14 @@ import { SweepService } from './sweep.service.js';
     { provide: CLOCK, useValue: systemClock },
     {
       provide: HttpSender,
-      inject: [Config],
-      useFactory: (config: Config) =>
+      inject: [Config, LOGGER],
+      useFactory: (config: Config, logger: Logger) =>
         new HttpSender({
           rules: config.addressRules,
           connectTimeoutMs: config.connectTimeoutMs,
           // Lanes bound themselves. Many subscriptions may share an origin, and must not wait for each other there.
           maxConnectionsPerOrigin: config.workerCount,
+          onRefused: (host, address) => logger.warn({ host, address }, 'target.refused'),
         }),
     },
     AttemptService,

@@ -1,8 +1,9 @@
 import { Injectable } from '@nestjs/common';
 import type { buildConnector } from 'undici';
 import type { SendResult } from '../domain/attempt-outcome.js';
-import { parseTargetUrl, type AddressRules, type InvalidTargetUrl } from '../domain/target-address.js';
-import { guardedConnector } from './guarded-connector.js';
+import type { AddressRules } from '../domain/target-address.js';
+import { type InvalidTargetUrl, parseTargetUrl } from '../domain/target-url.js';
+import { guardedConnector, type OnRefused } from './guarded-connector.js';
 import { HttpExchange } from './http-exchange.js';
 import { MAX_IDLE_MS, OriginPool } from './origin-pool.js';
 import { SenderClosed } from './send-failure.js';
@@ -21,6 +22,8 @@ export interface HttpSenderOptions {
   /** Milliseconds for DNS, TCP and TLS together. */
   connectTimeoutMs: number;
   maxConnectionsPerOrigin: number;
+  /** Told of what the rules refused. */
+  onRefused?: OnRefused;
   /** Stands in for DNS in tests. */
   resolve?: ResolveAddresses;
 }

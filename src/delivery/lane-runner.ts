@@ -137,7 +137,7 @@ export class LaneRunner {
     const subscription = await this.subscriptions.findLane(lane.id);
     lane.hasMore = false;
     lane.isPaced = subscription?.rules.spacingMs != null;
-    if (subscription && !subscription.isActive) return;
+    if (subscription?.isHeld) return;
     const { amount: quota, pace } = await this.takeRoom(lane);
     if (quota === 0) return;
     let claimed = 0;
@@ -234,7 +234,7 @@ export class LaneRunner {
     try {
       const current = await this.reread(subscription);
       const mayEndInTime = performance.now() + (current?.timeoutMs ?? 0) < leaseEndsAt;
-      if (!mayEndInTime || current?.isActive === false) return 'due again';
+      if (!mayEndInTime || current?.isHeld) return 'due again';
       this.learn(lane, await this.attempts.run(loaded.delivery, current, answered));
       return 'recorded';
     } finally {

@@ -2,7 +2,8 @@ import { FieldError, invalidRequest } from '../domain/errors.js';
 import { isEventTypePattern } from '../domain/event-type.js';
 import { InvalidRetryPolicy, resolveRetryPolicy } from '../domain/retry-policy.js';
 import { isSecret } from '../domain/signature.js';
-import { AddressRules, InvalidTargetUrl, literalAddress, parseTargetUrl } from '../domain/target-address.js';
+import { AddressRules } from '../domain/target-address.js';
+import { InvalidTargetUrl, knownAddresses, parseTargetUrl } from '../domain/target-url.js';
 import { GivenFields } from './subscription.dto.js';
 import { headerErrors } from './subscription-headers.js';
 
@@ -32,13 +33,14 @@ export function secretErrors(secret: unknown): FieldError[] {
   return secret === undefined || isSecret(secret) ? [] : [{ path: 'secret', message: SECRET_RULE }];
 }
 
-/** A host name is judged when it is connected to, after DNS; an address can be judged now. */
+/** A host name is judged when it is connected to, after DNS; an address and localhost can be judged now. */
 function targetErrors(targetUrl: string, addressRules: AddressRules): FieldError[] {
   try {
-    const address = literalAddress(parseTargetUrl(targetUrl));
-    if (address === null || addressRules.isAllowed(address)) return [];
+    const url = parseTargetUrl(targetUrl);
+    const known = knownAddresses(url);
+    if (known.length === 0 || known.some((address) => addressRules.isAllowed(address))) return [];
     const message =
-      `must not be ${address}, which is no public address: the operator can allow it with ` +
+      `must not be ${url.hostname}, which is no public address: the operator can allow it with ` +
       'ALLOW_TARGET_RANGES';
     return [{ path: 'target_url', message }];
   } catch (error) {

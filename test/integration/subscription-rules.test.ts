@@ -28,6 +28,8 @@ const REFUSED: [field: string, value: unknown, path?: string][] = [
   ['target_url', 'http://[::1]:8080/'],
   ['target_url', 'http://[::ffff:169.254.169.254]/'],
   ['target_url', 'http://10.2.0.1/'],
+  ['target_url', 'http://localhost/'],
+  ['target_url', 'https://example.com:22/'],
 
   ['event_types', null],
   ['event_types', 'user.*'],
@@ -217,7 +219,7 @@ it.each(['null', '[]', '[{}]', '"text"', '5'])('refuses the body %s', async (tex
 const ACCEPTED: [field: string, value: unknown][] = [
   ['target_url', 'http://10.1.2.3:8080/allowed?by=range'],
   ['target_url', 'https://8.8.8.8/public'],
-  ['target_url', 'http://localhost/judged-when-connected'],
+  ['target_url', 'http://internal/judged-when-connected'],
   ['event_types', Array.from({ length: 100 }, (_, index) => `type.${index}`)],
   ['event_types', ['*', 'user.*', '*.created']],
   ['headers', Object.fromEntries(Array.from({ length: 20 }, (_, index) => [`X-${index}`, 'v']))],
