@@ -116,7 +116,7 @@ async function createLanes(database: pg.Pool): Promise<{ id: string; tenantId: s
   }));
   await database.query(
     `insert into subscription (id, tenant_id, target_url, event_types, is_active, secret, headers, metadata)
-     select id, tenant_id, 'http://127.0.0.1:9/', '{order.paid}', true, 'whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA', '{}', '{}'
+     select id, tenant_id, 'http://127.0.0.1:60009/', '{order.paid}', true, 'whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA', '{}', '{}'
      from unnest($1::uuid[], $2::uuid[]) as t(id, tenant_id)`,
     [lanes.map(({ id }) => id), lanes.map(({ tenantId }) => tenantId)],
   );

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { chmodSync, mkdtempSync, readFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -101,7 +102,11 @@ export async function startStand(
     DATABASE_URL: databaseUrl,
     REDIS_URL: redis.url,
     QUEUE_PREFIX: `bench-${process.pid}`,
+    // Counted, and out of reach.
+    TENANT_RATE_LIMIT: '1000000',
+    TENANT_RATE_BURST: '10000000',
     ADMIN_API_KEY: ADMIN_KEY,
+    ENCRYPTION_KEY: randomBytes(32).toString('base64'),
     ALLOW_TARGET_RANGES: '127.0.0.0/8',
     ...crowd.env,
   };

@@ -5,10 +5,12 @@ import { join, resolve } from 'node:path';
 import { AppModule } from './app.module.js';
 import { Config, InvalidConfig, loadConfig } from './config/config.js';
 import { readEnvironment } from './config/environment.js';
+import { embeddedKeys } from './embedded-keys.js';
 import { EmbeddedPostgres, startEmbeddedPostgres } from './embedded/embedded-postgres.js';
 import { localSecret } from './embedded/local-secrets.js';
 import { createLogger } from './observability/logger.js';
 import { migrate } from './persistence/migrate.js';
+import { protectSecrets } from './persistence/secrets-at-rest.js';
 import { createServer } from './server.js';
 import { generateApiKey } from './tenants/api-key.js';
 import { TenantService } from './tenants/tenant.service.js';
@@ -56,6 +58,7 @@ async function start(): Promise<void> {
   const logger = createLogger(config.logLevel, config.role);
 
   await unlessStopped(migrate(config.databaseUrl, (reason) => say(`Waiting for PostgreSQL: ${reason}`)));
+  if (config.encryptionKeys) await unlessStopped(protectSecrets(config.databaseUrl, config.encryptionKeys));
   app = await unlessStopped(createServer(AppModule.forRole(config, logger), config, logger));
   if (isEmbedded) await createFirstTenant(app, config.dataDir);
   await app.listen(config.port, config.host);
@@ -70,6 +73,7 @@ async function embed(config: Config): Promise<Config> {
     databaseUrl: postgres.url,
     dataDir,
     adminApiKey: config.adminApiKey ?? localSecret(dataDir, ADMIN_KEY_FILE, generateApiKey),
+    encryptionKeys: config.encryptionKeys ?? embeddedKeys(dataDir),
   });
 }
 

@@ -1,4 +1,4 @@
-import { SubscriptionEntity } from '../persistence/entities/subscription.entity.js';
+import { SubscriptionEntity, UnsealedSubscription } from '../persistence/entities/subscription.entity.js';
 import { GivenFields } from './subscription.dto.js';
 
 /** What a subscription has where the request says nothing. */
@@ -18,7 +18,7 @@ export function defaultColumns() {
 }
 
 /** The columns that a checked request gives; what it leaves out is not among them. */
-export function givenColumns(fields: GivenFields): Partial<SubscriptionEntity> {
+export function givenColumns(fields: GivenFields): Partial<UnsealedSubscription> {
   const { rate_limit: rateLimit } = fields;
   const columns = {
     targetUrl: fields.target_url,

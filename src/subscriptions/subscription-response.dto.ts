@@ -1,6 +1,6 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { PageResponse } from '../http/paging.dto.js';
-import { RateLimit, SubscriptionEntity } from '../persistence/entities/subscription.entity.js';
+import { PlainSecrets, RateLimit, SubscriptionEntity } from '../persistence/entities/subscription.entity.js';
 import { RateLimitDto } from './subscription.dto.js';
 
 const SECRET_EXAMPLE = 'whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD4m3pN5Qz8wY=';
@@ -93,9 +93,9 @@ export class SubscriptionWithSecretResponse extends SubscriptionResponse {
   @ApiProperty({ example: SECRET_EXAMPLE })
   secret: string;
 
-  constructor(row: SubscriptionEntity) {
+  constructor(row: SubscriptionEntity, secret: string) {
     super(row);
-    this.secret = row.secret;
+    this.secret = secret;
   }
 }
 
@@ -114,11 +114,11 @@ export class SecretResponse {
   @ApiProperty({ type: String, format: 'date-time', nullable: true, example: null })
   previous_secret_expires_at: string | null;
 
-  constructor({ secret, previousSecret, previousSecretExpiresAt }: SubscriptionEntity, nowMs: number) {
-    const overlaps = previousSecretExpiresAt !== null && nowMs < previousSecretExpiresAt.getTime();
+  /** @param previousUntil null when there is no previous secret that signs */
+  constructor({ secret, previousSecret }: PlainSecrets, previousUntil: Date | null) {
     this.secret = secret;
-    this.previous_secret = overlaps ? previousSecret : null;
-    this.previous_secret_expires_at = overlaps ? previousSecretExpiresAt.toISOString() : null;
+    this.previous_secret = previousSecret;
+    this.previous_secret_expires_at = previousUntil?.toISOString() ?? null;
   }
 }
 

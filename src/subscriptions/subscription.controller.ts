@@ -7,7 +7,9 @@ import {
   ApiOperation,
   ApiTags,
 } from '@nestjs/swagger';
+import { Scope } from '../http/access.js';
 import { ApiProblems } from '../http/api-docs.js';
+import { Audited } from '../http/audit-trail.js';
 import { TenantId } from '../http/auth.guard.js';
 import { UuidParam } from '../http/uuid-param.pipe.js';
 import {
@@ -25,12 +27,13 @@ import {
 import { SubscriptionService } from './subscription.service.js';
 
 @ApiTags('Subscriptions')
-@ApiProblems('unauthorized', 'forbidden')
 @Controller('subscriptions')
 export class SubscriptionController {
   constructor(private readonly subscriptions: SubscriptionService) {}
 
   @Post()
+  @Audited('subscription.create')
+  @Scope('subscriptions:write')
   @ApiOperation({
     summary: 'Create a subscription',
     description:
@@ -65,6 +68,8 @@ export class SubscriptionController {
   }
 
   @Put(':id')
+  @Audited('subscription.replace')
+  @Scope('subscriptions:write')
   @ApiOperation({
     summary: 'Replace a subscription',
     description: 'Fields that are left out go back to their defaults; only the secret stays.',
@@ -80,6 +85,8 @@ export class SubscriptionController {
   }
 
   @Patch(':id')
+  @Audited('subscription.change')
+  @Scope('subscriptions:write')
   @ApiOperation({
     summary: 'Change a subscription',
     description: 'Fields that are left out stay. `is_active: true` also clears `disabled_reason`.',
@@ -95,6 +102,8 @@ export class SubscriptionController {
   }
 
   @Delete(':id')
+  @Audited('subscription.delete')
+  @Scope('subscriptions:write')
   @HttpCode(204)
   @ApiOperation({
     summary: 'Delete a subscription',
@@ -107,6 +116,8 @@ export class SubscriptionController {
   }
 
   @Get(':id/secret')
+  @Audited('subscription.read_secret')
+  @Scope('subscriptions:write')
   @ApiOperation({
     summary: 'Get the secret of a subscription',
     description: 'And the one before it, while both sign.',
@@ -121,6 +132,8 @@ export class SubscriptionController {
   }
 
   @Post(':id/rotate-secret')
+  @Audited('subscription.rotate_secret')
+  @Scope('subscriptions:write')
   @HttpCode(200)
   @ApiOperation({
     summary: 'Rotate the secret of a subscription',

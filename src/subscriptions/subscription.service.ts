@@ -7,7 +7,7 @@ import { generateSecret } from '../domain/signature.js';
 import { uuidV7 } from '../domain/uuid-v7.js';
 import { PageQuery, pageResponse } from '../http/paging.dto.js';
 import { LOGGER } from '../observability/logger.js';
-import { SubscriptionEntity } from '../persistence/entities/subscription.entity.js';
+import { SubscriptionEntity, UnsealedSubscription } from '../persistence/entities/subscription.entity.js';
 import { SubscriptionRepository } from '../persistence/repositories/subscription.repository.js';
 import { SubscriptionCache } from '../persistence/subscription-cache.js';
 import { LaneScheduler } from '../queue/lane-scheduler.js';
@@ -40,7 +40,7 @@ export class SubscriptionService {
   async create(tenantId: string, fields: SubscriptionDto): Promise<SubscriptionWithSecretResponse> {
     checkSubscription(fields, this.config.addressRules);
     const now = new Date(systemClock.now());
-    const subscription = Object.assign(new SubscriptionEntity(), {
+    const subscription: UnsealedSubscription = {
       ...defaultColumns(),
       ...replacedSecret(generateSecret()),
       targetUrl: fields.target_url,
@@ -49,10 +49,10 @@ export class SubscriptionService {
       tenantId,
       createdAt: now,
       updatedAt: now,
-    });
-    await this.subscriptions.insert(subscription);
+    };
+    const stored = await this.subscriptions.insert(subscription);
     this.cache.forget(tenantId);
-    return new SubscriptionWithSecretResponse(subscription);
+    return new SubscriptionWithSecretResponse(stored, subscription.secret);
   }
 
   /** Newest first. */
@@ -88,11 +88,18 @@ export class SubscriptionService {
   async delete(tenantId: string, id: string): Promise<void> {
     if (!(await this.subscriptions.delete(tenantId, id))) throw notFound('subscription', id);
     this.cache.forget(tenantId);
-    void this.endDeliveries(id);
+    void this.endDeliveries(tenantId, id);
   }
 
   async getSecret(tenantId: string, id: string): Promise<SecretResponse> {
-    return new SecretResponse(await this.find(tenantId, id), systemClock.now());
+    const row = await this.find(tenantId, id);
+    const { previousSecret: previous, previousSecretExpiresAt: until } = row;
+    const overlaps = previous !== null && until !== null && systemClock.now() < until.getTime();
+    const secrets = {
+      secret: this.subscriptions.reveal(row.secret, row),
+      previousSecret: overlaps ? this.subscriptions.reveal(previous, row) : null,
+    };
+    return new SecretResponse(secrets, overlaps ? until : null);
   }
 
   /**
@@ -111,7 +118,7 @@ export class SubscriptionService {
       throw notFound('subscription', id);
     }
     this.cache.forget(tenantId);
-    return new SubscriptionWithSecretResponse(await this.find(tenantId, id));
+    return new SubscriptionWithSecretResponse(await this.find(tenantId, id), secret);
   }
 
   private async find(tenantId: string, id: string): Promise<SubscriptionEntity> {
@@ -123,7 +130,7 @@ export class SubscriptionService {
   private async change(
     tenantId: string,
     id: string,
-    columns: Partial<SubscriptionEntity>,
+    columns: Partial<UnsealedSubscription>,
   ): Promise<SubscriptionResponse> {
     if (!(await this.subscriptions.update(tenantId, id, columns))) throw notFound('subscription', id);
     this.cache.forget(tenantId);
@@ -133,11 +140,11 @@ export class SubscriptionService {
   }
 
   /** In the background. Deliveries that this does not reach come to the engine at their own time. */
-  private async endDeliveries(subscriptionId: string): Promise<void> {
+  private async endDeliveries(tenantId: string, subscriptionId: string): Promise<void> {
     try {
       do {
         await this.lanes.wake([subscriptionId]);
-      } while (await this.subscriptions.expedite(subscriptionId));
+      } while (await this.subscriptions.expedite(tenantId, subscriptionId));
     } catch (error) {
       this.logger.warn({ err: error, subscription_id: subscriptionId }, 'subscription.expedite_failed');
     }

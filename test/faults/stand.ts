@@ -7,6 +7,7 @@ import { EmbeddedPostgres, startEmbeddedPostgres } from '../../src/embedded/embe
 import { freePort } from '../../src/embedded/free-port.js';
 import { builtMain } from '../support/build.js';
 import { execute, withDatabase } from '../support/database.js';
+import { ENCRYPTION_KEY } from '../support/encryption-key.js';
 import { findRedisServer } from '../support/redis-server.js';
 import { RedisServer, startRedis } from '../support/redis.js';
 import { startTcpProxy, TcpProxy } from '../support/tcp-proxy.js';
@@ -29,7 +30,11 @@ const SETTINGS = {
   SHUTDOWN_DEADLINE_SECONDS: '5',
   DATABASE_POOL_SIZE: '6',
   LOG_LEVEL: 'warn',
+  // Counted, and out of reach.
+  TENANT_RATE_LIMIT: '1000000',
+  TENANT_RATE_BURST: '10000000',
   ADMIN_API_KEY: ADMIN_KEY,
+  ENCRYPTION_KEY,
   ALLOW_TARGET_RANGES: '127.0.0.0/8',
 };
 

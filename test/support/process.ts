@@ -19,6 +19,8 @@ export interface PosthornProcess {
   apiKey: string;
   /** What it has written for people so far. */
   output(): string;
+  /** What it has logged so far. */
+  log(): string;
   /** kill -9; resolves when it has ended. Its Postgres is left behind. */
   kill(): Promise<void>;
   /** SIGTERM; resolves when it has ended. */
@@ -52,10 +54,12 @@ export class DataFolder {
         SWEEP_INTERVAL_SECONDS: '0.3',
         ...env,
       },
-      stdio: ['ignore', 'ignore', 'pipe'],
+      stdio: ['ignore', 'pipe', 'pipe'],
     });
     this.children.add(child);
     let output = '';
+    let log = '';
+    child.stdout.on('data', (chunk: Buffer) => (log += chunk.toString()));
     child.stderr.on('data', (chunk: Buffer) => (output += chunk.toString()));
     const ended = new Promise<number | null>((resolve) =>
       child.once('exit', (code) => {
@@ -78,6 +82,7 @@ export class DataFolder {
       url,
       apiKey: key,
       output: () => output,
+      log: () => log,
       kill: async () => {
         child.kill('SIGKILL');
         await ended;

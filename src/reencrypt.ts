@@ -1,0 +1,58 @@
+import { resolve } from 'node:path';
+import { loadConfig } from './config/config.js';
+import { readEnvironment } from './config/environment.js';
+import { KeyRing } from './domain/encryption.js';
+import { embeddedKeys } from './embedded-keys.js';
+import { EmbeddedPostgres, startEmbeddedPostgres } from './embedded/embedded-postgres.js';
+import { Reencrypted, reencryptSecrets } from './persistence/secrets-at-rest.js';
+
+// Puts every stored secret under the first key of ENCRYPTION_KEY: `npm run reencrypt`, see docs/operations.md.
+
+const stopping = new AbortController();
+for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => stopping.abort());
+let postgres: EmbeddedPostgres | undefined;
+
+try {
+  const { databaseUrl, keys } = await findDatabase();
+  report(await reencryptSecrets(databaseUrl, keys, tellProgress), keys);
+} catch (error) {
+  say(stopping.signal.aborted ? 'Stopped. Run it again to do the rest.' : (error as Error).message);
+  process.exitCode = 1;
+}
+await postgres?.stop();
+
+/** The database of a service that runs or not; an embedded one is started, so its service must not run. */
+async function findDatabase(): Promise<{ databaseUrl: string; keys: KeyRing }> {
+  const config = loadConfig(readEnvironment());
+  if (config.databaseUrl !== '') {
+    if (!config.encryptionKeys) throw new Error('Set ENCRYPTION_KEY to the keys, the new one first.');
+    return { databaseUrl: config.databaseUrl, keys: config.encryptionKeys };
+  }
+  const dataDir = resolve(config.dataDir);
+  postgres = await startEmbeddedPostgres({ dataDir, log: say, signal: stopping.signal });
+  return { databaseUrl: postgres.url, keys: config.encryptionKeys ?? embeddedKeys(dataDir) };
+}
+
+/** Between two batches is where it can stop. */
+function tellProgress(done: number, total: number): void {
+  say(`${done} of ${total} subscriptions`);
+  stopping.signal.throwIfAborted();
+}
+
+function report({ changed, unreadable }: Reencrypted, keys: KeyRing): void {
+  const [first, ...others] = keys.ids;
+  say(`Encrypted the secrets of ${changed} subscriptions anew.`);
+  if (unreadable.length > 0) {
+    process.exitCode = 1;
+    say(`Left as they are, since they were changed or moved: ${unreadable.join(', ')}`);
+    return;
+  }
+  say(`Everything is under the key ${first ?? ''} now.`);
+  if (others.length > 0) {
+    say(`When every process runs with that key first, take ${others.join(', ')} out of ENCRYPTION_KEY.`);
+  }
+}
+
+function say(text: string): void {
+  process.stderr.write(`${text}\n`);
+}
