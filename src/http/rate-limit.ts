@@ -1,0 +1,46 @@
+import { Injectable } from '@nestjs/common';
+import type { FastifyReply } from 'fastify';
+import { Problem } from '../domain/errors.js';
+import { RateLimitDecision, rateLimitHeaders, RateLimitRule } from '../domain/token-bucket.js';
+import { RateLimiter } from '../limits/rate-limiter.js';
+import { Metrics } from '../observability/metrics.js';
+
+/** Whom a request is charged to, and under which rule. */
+export interface Charged {
+  tenantId: string;
+  rate: RateLimitRule;
+}
+
+/** What requests cost their tenants. */
+@Injectable()
+export class TenantRateLimit {
+  constructor(
+    private readonly limiter: RateLimiter,
+    private readonly metrics: Metrics,
+  ) {}
+
+  /**
+   * Takes what a request costs from its tenant's bucket, and says in its answer how much is left there.
+   * @param cost requests that it counts as: a batch is one for each of its events
+   * @param paid how much of that was taken before, when nobody knew yet
+   * @throws Problem rate_limited, by rejecting where the bucket had to be asked for in Redis
+   */
+  charge({ tenantId, rate }: Charged, reply: FastifyReply, cost = 1, paid = 0): void | Promise<void> {
+    if (cost <= paid) return;
+    const decision = this.limiter.take(tenantId, rate, cost - paid, paid);
+    if (decision instanceof Promise) return decision.then((late) => this.settle(late, rate, reply));
+    this.settle(decision, rate, reply);
+  }
+
+  private settle(decision: RateLimitDecision, rate: RateLimitRule, reply: FastifyReply): void {
+    void reply.headers(rateLimitHeaders(decision, rate));
+    if (decision.allowed) return;
+    this.metrics.tenantLimited();
+    throw new Problem(
+      'rate_limited',
+      `This tenant may make ${rate.perSecond} requests a second, ${rate.burst} at once; a batch counts as many as it ` +
+        'has events. Nothing of this request was done; send it again after the time in Retry-After.',
+      { retryAfterSeconds: decision.retryAfterSeconds },
+    );
+  }
+}
