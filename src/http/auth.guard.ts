@@ -1,39 +1,48 @@
 import { hash, timingSafeEqual } from 'node:crypto';
 import { createParamDecorator, ExecutionContext, Injectable } from '@nestjs/common';
-import { FASTIFY_ROUTE_CONFIG_METADATA } from '@nestjs/platform-fastify/constants.js';
-import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Config } from '../config/config.js';
 import { Problem } from '../domain/errors.js';
-import { KeyCache } from '../persistence/key-cache.js';
-import { isApiDocs } from './api-docs.js';
+import { allows, Scope } from '../domain/scope.js';
+import { KeyCache, KeyOwner } from '../persistence/key-cache.js';
+import { KeyUsage } from '../persistence/key-usage.js';
+import { Access, accessOf } from './access.js';
+import { TenantRateLimit } from './rate-limit.js';
 
-type Access = 'tenant' | 'admin' | 'public';
+/** Who sent a request. */
+export type Caller = { kind: 'operator' } | ({ kind: 'tenant' } & KeyOwner);
 
 declare module 'fastify' {
-  interface FastifyContextConfig {
-    access?: Access;
-  }
   interface FastifyRequest {
-    /** Whose key was presented. */
-    tenantId?: string;
+    /** Whose key was presented, as soon as that is known; undefined on a public route. */
+    caller?: Caller;
   }
 }
-
-/** A route, or all of a controller's, without a key: health, metrics, whatever something else opens. */
-export const Public = () => setAccess('public');
-
-/** A route, or all of a controller's, for the admin key alone. */
-export const AdminOnly = () => setAccess('admin');
 
 /** The id of the tenant whose key was presented. */
 export const TenantId = createParamDecorator((_: unknown, context: ExecutionContext): string =>
   tenantOf(context.switchToHttp().getRequest<FastifyRequest>()),
 );
 
+/** Who sent the request, on a route for more than one kind. */
+export const RequestCaller = createParamDecorator((_: unknown, context: ExecutionContext): Caller =>
+  callerOf(context.switchToHttp().getRequest<FastifyRequest>()),
+);
+
 /** The id of the tenant whose key a request presented. */
-export function tenantOf({ tenantId }: FastifyRequest): string {
-  if (tenantId === undefined) throw new Error('A route without a tenant asked for one');
-  return tenantId;
+export function tenantOf(request: FastifyRequest): string {
+  return keyOwnerOf(request).tenantId;
+}
+
+/** Whose key a request presented, on a route for tenants. */
+export function keyOwnerOf({ caller }: FastifyRequest): KeyOwner {
+  if (caller?.kind !== 'tenant') throw new Error('A route without a tenant asked for one');
+  return caller;
+}
+
+export function callerOf({ caller }: FastifyRequest): Caller {
+  if (caller === undefined) throw new Error('A public route asked who its caller is');
+  return caller;
 }
 
 /**
@@ -41,9 +50,16 @@ export function tenantOf({ tenantId }: FastifyRequest): string {
  * has been read and parsed. A path that leads nowhere ends here as well.
  */
 export function guardRoutes(server: FastifyInstance, guard: AuthGuard): void {
-  server.addHook('onRequest', async (request) => {
-    if (request.is404) throw new Problem('not_found', `There is no route ${request.method} ${request.url}.`);
-    await guard.check(request);
+  server.addHook('onRequest', (request, reply, done) => {
+    try {
+      if (request.is404)
+        throw new Problem('not_found', `There is no route ${request.method} ${request.url}.`);
+      const pending = guard.check(request, reply);
+      if (pending) pending.then(() => done(), done);
+      else done();
+    } catch (error) {
+      done(error as Error);
+    }
   });
 }
 
@@ -54,39 +70,94 @@ export class AuthGuard {
 
   constructor(
     private readonly keys: KeyCache,
+    private readonly usage: KeyUsage,
+    private readonly rateLimit: TenantRateLimit,
     config: Config,
   ) {
     this.adminHash = config.adminApiKey === null ? null : sha256(config.adminApiKey);
   }
 
-  /** @throws Problem unauthorized, forbidden, admin_key_not_configured */
-  async check(request: FastifyRequest): Promise<void> {
-    const { url, config } = request.routeOptions;
-    const access = config.access ?? (isApiDocs(url) ? 'public' : 'tenant');
-    if (access === 'admin') this.requireAdmin(request);
-    else if (access === 'tenant') request.tenantId = await this.requireTenant(request);
+  /**
+   * Needs no query, and no promise, for a key that was seen lately.
+   * @throws Problem unauthorized, forbidden, admin_key_not_configured, ip_not_allowed, tenant_suspended,
+   *   insufficient_scope, rate_limited; some of them by rejecting
+   */
+  check(request: FastifyRequest, reply: FastifyReply): void | Promise<void> {
+    const access = accessOf(request.routeOptions);
+    if (access.for === 'anybody') return;
+    if (access.for === 'operator') return this.requireOperator(request);
+    const key = presentedKey(request);
+    const owner = this.keys.owner(key);
+    return owner instanceof Promise
+      ? owner.then((found) => this.admit(request, reply, access, key, found))
+      : this.admit(request, reply, access, key, owner);
   }
 
-  private requireAdmin(request: FastifyRequest): void {
+  private requireOperator(request: FastifyRequest): void | Promise<void> {
     if (this.adminHash === null) {
       throw new Problem(
         'admin_key_not_configured',
         'Set ADMIN_API_KEY in the configuration of the service to manage tenants.',
       );
     }
-    if (!timingSafeEqual(sha256(presentedKey(request)), this.adminHash)) {
-      throw new Problem('forbidden', 'Only the admin key may do this.');
+    const key = presentedKey(request);
+    if (this.isAdminKey(key)) {
+      request.caller = { kind: 'operator' };
+      return;
     }
+    const refuse = (owner: KeyOwner | undefined): never => {
+      if (!owner) throw unknownKey();
+      request.caller = { kind: 'tenant', ...owner };
+      throw new Problem('forbidden', 'Only the admin key of the service may do this.');
+    };
+    const owner = this.keys.owner(key);
+    return owner instanceof Promise ? owner.then(refuse) : refuse(owner);
   }
 
-  private async requireTenant(request: FastifyRequest): Promise<string> {
-    const key = presentedKey(request);
-    const owner = await this.keys.owner(key);
-    if (owner) return owner.tenantId;
-    if (this.adminHash && timingSafeEqual(sha256(key), this.adminHash)) {
+  private admit(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    access: Access & { scope: Scope },
+    key: string,
+    owner: KeyOwner | undefined,
+  ): void | Promise<void> {
+    if (!owner) {
+      if (!this.isAdminKey(key)) throw unknownKey();
+      request.caller = { kind: 'operator' };
+      if (access.for === 'operator or tenant') return;
       throw new Problem('forbidden', "The admin key manages tenants only; use a tenant's API key here.");
     }
-    throw new Problem('unauthorized', 'This API key is not known. It may have been deleted or mistyped.');
+    request.caller = { kind: 'tenant', ...owner };
+    const permit = (): void => {
+      requirePermission(request, owner, access.scope);
+      this.usage.note(owner.keyId);
+    };
+    // What is refused costs as well: each of it may leave an entry in the audit log.
+    const charged = this.rateLimit.charge(owner, reply);
+    if (charged) return charged.then(permit);
+    permit();
+  }
+
+  private isAdminKey(key: string): boolean {
+    return this.adminHash !== null && timingSafeEqual(sha256(key), this.adminHash);
+  }
+}
+
+function requirePermission(request: FastifyRequest, owner: KeyOwner, scope: Scope): void {
+  if (owner.allowedIps !== null && !owner.allowedIps.has(request.ip)) {
+    throw new Problem('ip_not_allowed', `Keys of this tenant may not be used from ${request.ip}.`);
+  }
+  if (owner.suspended) {
+    throw new Problem(
+      'tenant_suspended',
+      'This tenant is suspended: nothing is accepted, and its deliveries wait. Ask the operator of the service.',
+    );
+  }
+  if (!allows(owner.scopes, scope)) {
+    throw new Problem(
+      'insufficient_scope',
+      `This needs a key with the scope ${scope}; this one has ${[...owner.scopes].join(', ') || 'none'}.`,
+    );
   }
 }
 
@@ -97,18 +168,9 @@ function presentedKey(request: FastifyRequest): string {
   throw new Problem('unauthorized', 'Send "Authorization: Bearer KEY" or "X-API-Key: KEY".');
 }
 
+const unknownKey = (): Problem =>
+  new Problem('unauthorized', 'This API key is not known. It may be mistyped, revoked or expired.');
+
 function sha256(text: string): Buffer {
   return hash('sha256', text, 'buffer');
-}
-
-/** Fastify hands a route's configuration to its hooks; a class stands for its methods that say nothing themselves. */
-function setAccess(access: Access): ClassDecorator & MethodDecorator {
-  return (target: object, _name?: string | symbol, method?: PropertyDescriptor) => {
-    const { prototype } = target as { prototype: object };
-    for (const { value } of method ? [method] : Object.values(Object.getOwnPropertyDescriptors(prototype))) {
-      if (typeof value !== 'function') continue;
-      const own = Reflect.getMetadata(FASTIFY_ROUTE_CONFIG_METADATA, value as object) as object | undefined;
-      Reflect.defineMetadata(FASTIFY_ROUTE_CONFIG_METADATA, { access, ...own }, value as object);
-    }
-  };
 }

@@ -1,22 +1,37 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { hash, randomBytes } from 'node:crypto';
+import type { Scope } from '../domain/scope.js';
 import { uuidV7 } from '../domain/uuid-v7.js';
 import { ApiKeyEntity } from '../persistence/entities/api-key.entity.js';
 
 const KEY_MARK = 'ph_';
 const PREFIX_LENGTH = KEY_MARK.length + 4;
 
+/** What is said of a key beside the key itself. */
+export interface KeyDescription {
+  tenantId: string;
+  name: string;
+  scopes: readonly Scope[];
+  expiresAt: Date | null;
+}
+
 /** A new key: `ph_` and 256 random bits in base64url. */
 export function generateApiKey(): string {
   return KEY_MARK + randomBytes(32).toString('base64url');
 }
 
-/** What is kept of a key: its SHA-256, and enough of both ends for its owner to recognise it. */
-export function storedKey(tenantId: string, name: string, key: string, createdAt: Date): ApiKeyEntity {
+/**
+ * What is kept of a key: its SHA-256, and enough of both ends for its owner to recognise it. A slow hash would add
+ * nothing: nobody guesses 256 random bits.
+ */
+export function storedKey(key: string, description: KeyDescription, createdAt: Date): ApiKeyEntity {
   return Object.assign(new ApiKeyEntity(), {
     id: uuidV7(createdAt.getTime()),
-    tenantId,
-    name,
-    keyHash: createHash('sha256').update(key).digest(),
+    tenantId: description.tenantId,
+    name: description.name,
+    scopes: [...new Set(description.scopes)],
+    expiresAt: description.expiresAt,
+    lastUsedAt: null,
+    keyHash: hash('sha256', key, 'buffer'),
     prefix: key.slice(0, PREFIX_LENGTH),
     lastFour: key.slice(-4),
     createdAt,

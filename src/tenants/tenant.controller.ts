@@ -1,20 +1,34 @@
-import { Body, Controller, Get, Param, Post, Query } from '@nestjs/common';
-import { ApiCreatedResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Post, Query } from '@nestjs/common';
+import {
+  ApiAcceptedResponse,
+  ApiCreatedResponse,
+  ApiOkResponse,
+  ApiOperation,
+  ApiTags,
+} from '@nestjs/swagger';
+import { AdminOnly } from '../http/access.js';
 import { ApiProblems } from '../http/api-docs.js';
-import { AdminOnly } from '../http/auth.guard.js';
+import { Audited } from '../http/audit-trail.js';
 import { PageQuery } from '../http/paging.dto.js';
 import { UuidParam } from '../http/uuid-param.pipe.js';
-import { CreatedTenantResponse, CreateTenantDto, TenantPageResponse, TenantResponse } from './tenant.dto.js';
+import { CreateApiKeyDto, CreatedApiKeyResponse } from './api-key.dto.js';
+import {
+  CreatedTenantResponse,
+  CreateTenantDto,
+  TenantPageResponse,
+  TenantPatchDto,
+  TenantResponse,
+} from './tenant.dto.js';
 import { TenantService } from './tenant.service.js';
 
 @ApiTags('Tenants')
-@ApiProblems('unauthorized', 'forbidden', 'admin_key_not_configured')
 @AdminOnly()
 @Controller('tenants')
 export class TenantController {
   constructor(private readonly tenants: TenantService) {}
 
   @Post()
+  @Audited('tenant.create')
   @ApiOperation({
     summary: 'Create a tenant',
     description:
@@ -23,12 +37,15 @@ export class TenantController {
   })
   @ApiCreatedResponse({ type: CreatedTenantResponse })
   @ApiProblems('malformed_json', 'invalid_request')
-  createTenant(@Body() { name }: CreateTenantDto): Promise<CreatedTenantResponse> {
-    return this.tenants.create(name);
+  createTenant(@Body() body: CreateTenantDto): Promise<CreatedTenantResponse> {
+    return this.tenants.create(body);
   }
 
   @Get()
-  @ApiOperation({ summary: 'List tenants', description: 'Needs the admin key. Newest first.' })
+  @ApiOperation({
+    summary: 'List tenants',
+    description: 'Needs the admin key. Newest first; those that are being deleted as well.',
+  })
   @ApiOkResponse({ type: TenantPageResponse })
   @ApiProblems('invalid_request')
   listTenants(@Query() query: PageQuery) {
@@ -41,5 +58,49 @@ export class TenantController {
   @ApiProblems('not_found')
   getTenant(@Param('id', UuidParam) id: string): Promise<TenantResponse> {
     return this.tenants.get(id);
+  }
+
+  @Patch(':id')
+  @Audited('tenant.change')
+  @ApiOperation({
+    summary: 'Change a tenant',
+    description:
+      'Needs the admin key. Fields that are left out stay. `suspended: true` refuses its keys in every process within ' +
+      'a second and holds its deliveries; `false` lets both go on. 409 while it is being deleted.',
+  })
+  @ApiOkResponse({ type: TenantResponse })
+  @ApiProblems('malformed_json', 'invalid_request', 'not_found', 'conflict')
+  changeTenant(@Param('id', UuidParam) id: string, @Body() body: TenantPatchDto): Promise<TenantResponse> {
+    return this.tenants.change(id, body);
+  }
+
+  @Delete(':id')
+  @Audited('tenant.delete')
+  @HttpCode(202)
+  @ApiOperation({
+    summary: 'Delete a tenant',
+    description:
+      'Needs the admin key. Its keys and subscriptions end at once; its events, deliveries, attempts and dead letters ' +
+      'are deleted in the background, after which it is not found any more. Cannot be undone.',
+  })
+  @ApiAcceptedResponse({ type: TenantResponse })
+  @ApiProblems('not_found')
+  deleteTenant(@Param('id', UuidParam) id: string): Promise<TenantResponse> {
+    return this.tenants.delete(id);
+  }
+
+  @Post(':id/api-keys')
+  @Audited('api_key.create')
+  @ApiOperation({
+    summary: 'Create an API key for a tenant',
+    description: 'Needs the admin key. For a tenant that has lost its own: it manages its keys at /api-keys.',
+  })
+  @ApiCreatedResponse({ type: CreatedApiKeyResponse })
+  @ApiProblems('malformed_json', 'invalid_request', 'not_found', 'conflict')
+  createApiKeyOfTenant(
+    @Param('id', UuidParam) id: string,
+    @Body() body: CreateApiKeyDto,
+  ): Promise<CreatedApiKeyResponse> {
+    return this.tenants.createApiKey(id, body);
   }
 }

@@ -1,7 +1,43 @@
-import { ApiProperty } from '@nestjs/swagger';
-import { Length, Matches } from 'class-validator';
+import { ApiProperty, ApiPropertyOptional, PartialType } from '@nestjs/swagger';
+import { Type } from 'class-transformer';
+import {
+  ArrayMaxSize,
+  IsArray,
+  IsBoolean,
+  IsInt,
+  IsNumber,
+  IsString,
+  Length,
+  Matches,
+  Max,
+  Min,
+  ValidateIf,
+  ValidateNested,
+} from 'class-validator';
+import { MayBeLeftOut } from '../http/may-be-left-out.js';
 import { PageResponse } from '../http/paging.dto.js';
 import { TenantEntity } from '../persistence/entities/tenant.entity.js';
+
+const MayBeNull = () => ValidateIf((_, value) => value !== undefined && value !== null);
+
+export class TenantRateLimitDto {
+  @ApiProperty({
+    minimum: 0.01,
+    maximum: 1_000_000,
+    example: 200,
+    description: 'Requests a second, for good.',
+  })
+  @IsNumber({}, { message: 'must be a number' })
+  @Min(0.01)
+  @Max(1_000_000)
+  per_second!: number;
+
+  @ApiProperty({ minimum: 1, maximum: 10_000_000, example: 1_000, description: 'Requests at once, at most.' })
+  @IsInt({ message: 'must be a whole number' })
+  @Min(1)
+  @Max(10_000_000)
+  burst!: number;
+}
 
 export class CreateTenantDto {
   @ApiProperty({ minLength: 1, maxLength: 200, example: 'Acme Shop' })
@@ -10,7 +46,53 @@ export class CreateTenantDto {
   @Matches(/\S/, { message: 'must not be blank' })
   @Length(1, 200, { message: 'must be a string of 1 to 200 characters' })
   name!: string;
+
+  @ApiPropertyOptional({
+    example: false,
+    description: 'While it is, its keys are refused with 403 `tenant_suspended`, and its deliveries wait.',
+  })
+  @MayBeLeftOut()
+  @IsBoolean({ message: 'must be true or false' })
+  suspended?: boolean;
+
+  @ApiPropertyOptional({
+    type: TenantRateLimitDto,
+    nullable: true,
+    description: 'Null: as configured. A batch counts as many requests as it has events.',
+  })
+  @MayBeNull()
+  @ValidateNested()
+  @Type(() => TenantRateLimitDto)
+  rate_limit?: TenantRateLimitDto | null;
+
+  @ApiPropertyOptional({
+    type: Number,
+    nullable: true,
+    minimum: 1,
+    example: 24,
+    description:
+      'How long its events and deliveries that have ended are kept, in hours. Null: as configured, which is also ' +
+      'the most.',
+  })
+  @MayBeNull()
+  @IsNumber({}, { message: 'must be a number of hours' })
+  @Min(1)
+  retention_hours?: number | null;
+
+  @ApiPropertyOptional({
+    type: [String],
+    maxItems: 100,
+    example: [],
+    description: 'CIDRs from which its keys may be used, such as `192.0.2.0/24`. Empty: from everywhere.',
+  })
+  @MayBeLeftOut()
+  @IsArray({ message: 'must be a list of CIDRs' })
+  @ArrayMaxSize(100)
+  @IsString({ each: true, message: 'must hold CIDRs such as 192.0.2.0/24' })
+  allowed_ips?: string[];
 }
+
+export class TenantPatchDto extends PartialType(CreateTenantDto, { skipNullProperties: false }) {}
 
 export class TenantResponse {
   @ApiProperty({ format: 'uuid', example: '0198c0de-7a5e-7b1c-9d3e-5f0a1b2c3d4e' })
@@ -19,17 +101,46 @@ export class TenantResponse {
   @ApiProperty({ example: 'Acme Shop' })
   name: string;
 
+  @ApiProperty({ example: false })
+  suspended: boolean;
+
+  @ApiProperty({ type: TenantRateLimitDto, nullable: true })
+  rate_limit: TenantRateLimitDto | null;
+
+  @ApiProperty({ type: Number, nullable: true, example: null })
+  retention_hours: number | null;
+
+  @ApiProperty({ type: [String], example: [] })
+  allowed_ips: string[];
+
+  @ApiProperty({
+    type: String,
+    format: 'date-time',
+    nullable: true,
+    example: null,
+    description: 'Since when all that it owns is being deleted.',
+  })
+  deletion_requested_at: string | null;
+
   @ApiProperty({ format: 'date-time', example: '2026-01-31T12:00:00.000Z' })
   created_at: string;
 
   @ApiProperty({ format: 'date-time', example: '2026-01-31T12:00:00.000Z' })
   updated_at: string;
 
-  constructor({ id, name, createdAt, updatedAt }: TenantEntity) {
-    this.id = id;
-    this.name = name;
-    this.created_at = createdAt.toISOString();
-    this.updated_at = updatedAt.toISOString();
+  constructor(row: TenantEntity) {
+    this.id = row.id;
+    this.name = row.name;
+    this.suspended = row.suspended;
+    this.rate_limit =
+      row.ratePerSecond === null || row.rateBurst === null
+        ? null
+        : { per_second: row.ratePerSecond, burst: row.rateBurst };
+    this.retention_hours = row.retentionHours;
+    this.allowed_ips = row.allowedIps;
+    this.deletion_requested_at = row.deletionRequestedAt?.toISOString() ?? null;
+    this.created_at = row.createdAt.toISOString();
+    this.updated_at = row.updatedAt.toISOString();
   }
 
   static from(tenant: TenantEntity): TenantResponse {
@@ -39,7 +150,7 @@ export class TenantResponse {
 
 export class CreatedTenantResponse extends TenantResponse {
   @ApiProperty({
-    description: "The tenant's first API key. It is shown here and never again.",
+    description: "The tenant's first API key, with the scope `admin`. It is shown here and never again.",
     example: 'ph_Jk3vXb1nQ0s5YwRz8LcT2uPdEoHaMfGi7x4VqK9NtBe',
   })
   api_key: string;

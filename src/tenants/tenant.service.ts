@@ -1,22 +1,36 @@
 import { Injectable } from '@nestjs/common';
+import { Config } from '../config/config.js';
+import { AddressRanges, InvalidAddressRange } from '../domain/address-ranges.js';
 import { systemClock } from '../domain/clock.js';
-import { notFound } from '../domain/errors.js';
+import { FieldError, invalidRequest, notFound, Problem } from '../domain/errors.js';
 import { uuidV7 } from '../domain/uuid-v7.js';
 import { pageResponse, PageQuery } from '../http/paging.dto.js';
 import { TenantEntity } from '../persistence/entities/tenant.entity.js';
+import { KeyCache } from '../persistence/key-cache.js';
 import { TenantRepository } from '../persistence/repositories/tenant.repository.js';
+import { SubscriptionCache } from '../persistence/subscription-cache.js';
 import { generateApiKey, storedKey } from './api-key.js';
-import { CreatedTenantResponse, TenantResponse } from './tenant.dto.js';
+import { CreatedApiKeyResponse, CreateApiKeyDto } from './api-key.dto.js';
+import { ApiKeyService } from './api-key.service.js';
+import { CreatedTenantResponse, CreateTenantDto, TenantPatchDto, TenantResponse } from './tenant.dto.js';
 
 const FIRST_KEY_NAME = 'first key';
 
-/** Tenants, each with the key that it begins with. */
+/** Tenants, for the operator. Each method that takes an id throws Problem not_found when there is no such tenant. */
 @Injectable()
 export class TenantService {
-  constructor(private readonly tenants: TenantRepository) {}
+  constructor(
+    private readonly tenants: TenantRepository,
+    private readonly apiKeys: ApiKeyService,
+    private readonly keys: KeyCache,
+    private readonly subscriptions: SubscriptionCache,
+    private readonly config: Config,
+  ) {}
 
-  create(name: string): Promise<CreatedTenantResponse> {
-    return this.createWithKey(name, generateApiKey());
+  /** With the key that it begins with. @throws Problem invalid_request */
+  create(fields: CreateTenantDto): Promise<CreatedTenantResponse> {
+    this.check(fields);
+    return this.createWithKey(fields, generateApiKey());
   }
 
   /**
@@ -25,7 +39,7 @@ export class TenantService {
    */
   async createFirst(name: string, apiKey: string): Promise<boolean> {
     if (!(await this.tenants.isEmpty())) return false;
-    await this.createWithKey(name, apiKey);
+    await this.createWithKey({ name }, apiKey);
     return true;
   }
 
@@ -36,22 +50,113 @@ export class TenantService {
     );
   }
 
-  /** @throws Problem not_found */
   async get(id: string): Promise<TenantResponse> {
-    const tenant = await this.tenants.find(id);
-    if (!tenant) throw notFound('tenant', id);
-    return TenantResponse.from(tenant);
+    return TenantResponse.from(await this.find(id));
   }
 
-  private async createWithKey(name: string, apiKey: string): Promise<CreatedTenantResponse> {
+  /**
+   * Changes the given fields and no other. What it means for requests holds in every process within a second; the
+   * deliveries of a tenant that is not suspended any more are found by the next sweep.
+   * @throws Problem invalid_request; conflict while it is being deleted
+   */
+  async change(id: string, fields: TenantPatchDto): Promise<TenantResponse> {
+    this.check(fields);
+    if (!(await this.tenants.update(id, columnsOf(fields)))) throw beingDeleted(await this.find(id));
+    this.forget(id);
+    return this.get(id);
+  }
+
+  /** Its keys end with this; what it owns is deleted in the background, and the tenant itself at last. */
+  async delete(id: string): Promise<TenantResponse> {
+    await this.find(id);
+    await this.tenants.requestDeletion(id);
+    this.forget(id);
+    return this.get(id);
+  }
+
+  /** A further key, for a tenant that has lost its own. @throws Problem invalid_request; conflict as in change */
+  async createApiKey(id: string, fields: CreateApiKeyDto): Promise<CreatedApiKeyResponse> {
+    const tenant = await this.find(id);
+    if (tenant.deletionRequestedAt !== null) throw beingDeleted(tenant);
+    return this.apiKeys.create(id, fields);
+  }
+
+  private async find(id: string): Promise<TenantEntity> {
+    const tenant = await this.tenants.find(id);
+    if (!tenant) throw notFound('tenant', id);
+    return tenant;
+  }
+
+  private async createWithKey(fields: CreateTenantDto, apiKey: string): Promise<CreatedTenantResponse> {
     const now = new Date(systemClock.now());
     const tenant = Object.assign(new TenantEntity(), {
       id: uuidV7(now.getTime()),
-      name,
+      suspended: false,
+      ratePerSecond: null,
+      rateBurst: null,
+      retentionHours: null,
+      allowedIps: [],
+      deletionRequestedAt: null,
+      ...columnsOf(fields),
       createdAt: now,
       updatedAt: now,
     });
-    await this.tenants.create(tenant, storedKey(tenant.id, FIRST_KEY_NAME, apiKey, now));
+    const key = { tenantId: tenant.id, name: FIRST_KEY_NAME, scopes: ['admin'] as const, expiresAt: null };
+    await this.tenants.create(tenant, storedKey(apiKey, key, now));
     return new CreatedTenantResponse(tenant, apiKey);
   }
+
+  private check({ retention_hours, allowed_ips }: TenantPatchDto): void {
+    const { retentionHours } = this.config;
+    const errors = [
+      ...(retention_hours != null && retention_hours > retentionHours
+        ? [
+            {
+              path: 'retention_hours',
+              message: `must be at most ${retentionHours}, the RETENTION_HOURS of the service`,
+            },
+          ]
+        : []),
+      ...rangeErrors(allowed_ips ?? []),
+    ];
+    if (errors.length > 0) throw invalidRequest(errors);
+  }
+
+  private forget(id: string): void {
+    this.keys.forget(id);
+    this.subscriptions.forget(id);
+  }
 }
+
+/** The columns that a checked request gives; what it leaves out is not among them. */
+function columnsOf(fields: TenantPatchDto): Partial<TenantEntity> {
+  const { rate_limit: rate } = fields;
+  const columns = {
+    name: fields.name,
+    suspended: fields.suspended,
+    retentionHours: fields.retention_hours,
+    allowedIps: fields.allowed_ips,
+    ...(rate !== undefined && { ratePerSecond: rate?.per_second ?? null, rateBurst: rate?.burst ?? null }),
+  };
+  return Object.fromEntries(Object.entries(columns).filter(([, value]) => value !== undefined));
+}
+
+function rangeErrors(ranges: string[]): FieldError[] {
+  return ranges.flatMap((range, index) => {
+    try {
+      AddressRanges.parse([range]);
+      return [];
+    } catch (error) {
+      if (!(error instanceof InvalidAddressRange)) throw error;
+      return [
+        { path: `allowed_ips[${index}]`, message: 'must be a CIDR such as 192.0.2.0/24 or 2001:db8::/32' },
+      ];
+    }
+  });
+}
+
+const beingDeleted = ({ deletionRequestedAt }: TenantEntity): Problem =>
+  new Problem(
+    'conflict',
+    `This tenant is being deleted since ${deletionRequestedAt?.toISOString() ?? 'a moment ago'}.`,
+  );

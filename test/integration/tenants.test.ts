@@ -31,6 +31,11 @@ describe('creating a tenant', () => {
     expect(body).toEqual({
       id: expect.stringMatching(/^[0-9a-f-]{36}$/),
       name: 'Acme Shop',
+      suspended: false,
+      rate_limit: null,
+      retention_hours: null,
+      allowed_ips: [],
+      deletion_requested_at: null,
       created_at: expect.stringMatching(/Z$/),
       updated_at: body.created_at,
       api_key: expect.stringMatching(/^ph_[A-Za-z0-9_-]{43}$/),
@@ -134,7 +139,7 @@ describe('who may manage tenants', () => {
 
   it.each(routes)('%s %s: not with a wrong key', async (method, path) => {
     const wrong = client(posthorn.url, `${ADMIN_KEY}x`);
-    expect(await wrong.request(method, path)).toMatchObject({ status: 403, body: { code: 'forbidden' } });
+    expect(await wrong.request(method, path)).toMatchObject({ status: 401, body: { code: 'unauthorized' } });
   });
 
   it.each(routes)('%s %s: not with the key of a tenant', async (method, path) => {

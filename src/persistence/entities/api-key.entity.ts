@@ -1,4 +1,5 @@
 import { Column, Entity, PrimaryColumn } from 'typeorm';
+import type { Scope } from '../../domain/scope.js';
 
 /** A tenant's key, known by its hash alone. */
 @Entity({ name: 'api_key' })
@@ -12,6 +13,9 @@ export class ApiKeyEntity {
   @Column({ type: 'text', name: 'name' })
   name!: string;
 
+  @Column({ type: 'text', array: true, name: 'scopes' })
+  scopes!: Scope[];
+
   @Column({ type: 'bytea', name: 'key_hash' })
   keyHash!: Buffer;
 
@@ -21,6 +25,14 @@ export class ApiKeyEntity {
 
   @Column({ type: 'text', name: 'last_four' })
   lastFour!: string;
+
+  /** From then on it is no key any more; null: never. */
+  @Column({ type: 'timestamptz', nullable: true, name: 'expires_at' })
+  expiresAt!: Date | null;
+
+  /** To the minute or so; null: never. */
+  @Column({ type: 'timestamptz', nullable: true, name: 'last_used_at' })
+  lastUsedAt!: Date | null;
 
   @Column({ type: 'timestamptz', name: 'created_at' })
   createdAt!: Date;

@@ -1,4 +1,5 @@
 import { Column, Entity, PrimaryColumn } from 'typeorm';
+import type { SealedSecret } from '../../domain/encryption.js';
 
 /** At most `limit` deliveries in any `period_seconds`. */
 export interface RateLimit {
@@ -29,12 +30,13 @@ export class SubscriptionEntity {
   @Column({ type: 'text', nullable: true, name: 'disabled_reason' })
   disabledReason!: string | null;
 
+  /** Encrypted; SubscriptionRepository writes it, and reads it. */
   @Column({ type: 'text', name: 'secret' })
-  secret!: string;
+  secret!: SealedSecret;
 
-  /** Signs as well until it expires, so that subscribers can change over. */
+  /** Encrypted. Signs as well until it expires, so that subscribers can change over. */
   @Column({ type: 'text', nullable: true, name: 'previous_secret' })
-  previousSecret!: string | null;
+  previousSecret!: SealedSecret | null;
 
   @Column({ type: 'timestamptz', nullable: true, name: 'previous_secret_expires_at' })
   previousSecretExpiresAt!: Date | null;
@@ -67,3 +69,12 @@ export class SubscriptionEntity {
   @Column({ type: 'timestamptz', name: 'updated_at' })
   updatedAt!: Date;
 }
+
+/** The secrets of a subscription in plain text. */
+export interface PlainSecrets {
+  secret: string;
+  previousSecret: string | null;
+}
+
+/** A subscription to be stored, or parts of one: with its secrets in plain text. */
+export type UnsealedSubscription = Omit<SubscriptionEntity, keyof PlainSecrets> & PlainSecrets;

@@ -1,15 +1,94 @@
 import { Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
-import { Repository } from 'typeorm';
+import { LessThan, Repository } from 'typeorm';
+import type { Scope } from '../../domain/scope.js';
+import { Database } from '../database.js';
 import { ApiKeyEntity } from '../entities/api-key.entity.js';
+import { Page, PageRequest, toPage } from '../page.js';
+
+/** A key, with what its tenant says about its use. */
+export interface KeyOwnerRow {
+  id: string;
+  tenant_id: string;
+  key_hash: Buffer;
+  scopes: Scope[];
+  expires_at: Date | null;
+  suspended: boolean;
+  rate_per_second: number | null;
+  rate_burst: number | null;
+  allowed_ips: string[];
+}
 
 @Injectable()
 export class ApiKeyRepository {
-  constructor(@InjectRepository(ApiKeyEntity) private readonly keys: Repository<ApiKeyEntity>) {}
+  constructor(
+    @InjectRepository(ApiKeyEntity) private readonly keys: Repository<ApiKeyEntity>,
+    private readonly database: Database,
+  ) {}
 
-  /** Uses api_key_hash_key. */
-  async findOwner(hash: Buffer): Promise<{ keyId: string; tenantId: string } | undefined> {
-    const key = await this.keys.findOne({ where: { keyHash: hash }, select: { id: true, tenantId: true } });
-    return key ? { keyId: key.id, tenantId: key.tenantId } : undefined;
+  /** Whose keys these are, by their SHA-256; keys that are nobody's are left out. Uses api_key_hash_key. */
+  findOwners(hashes: Buffer[]): Promise<KeyOwnerRow[]> {
+    return this.database.run<KeyOwnerRow>(
+      `select k.id, k.tenant_id, k.key_hash, k.scopes, k.expires_at,
+              t.suspended, t.rate_per_second, t.rate_burst, t.allowed_ips
+       from api_key k join tenant t on t.id = k.tenant_id
+       where k.key_hash = any ($1::bytea[]) and t.deletion_requested_at is null
+       /* all tenants: the key says whose it is */`,
+      [hashes],
+    );
+  }
+
+  async insert(key: ApiKeyEntity): Promise<void> {
+    await this.keys.insert(key);
+  }
+
+  find(tenantId: string, id: string): Promise<ApiKeyEntity | null> {
+    return this.keys.findOneBy({ tenantId, id });
+  }
+
+  /** A tenant's keys, newest first. Uses api_key_by_tenant. */
+  async list(tenantId: string, { limit, cursor }: PageRequest): Promise<Page<ApiKeyEntity>> {
+    const rows = await this.keys.find({
+      where: { tenantId, ...(cursor !== null && { id: LessThan(cursor) }) },
+      order: { id: 'DESC' },
+      take: limit + 1,
+    });
+    return toPage(rows, limit);
+  }
+
+  /** @returns whether there was such a key */
+  async delete(tenantId: string, id: string): Promise<boolean> {
+    const { affected } = await this.keys.delete({ tenantId, id });
+    return affected === 1;
+  }
+
+  /**
+   * Adds a key that takes the place of another one, which ends at `oldUntil` unless it ends before.
+   * @returns false, with nothing done, when the old one is not there or has ended
+   */
+  async replace(key: ApiKeyEntity, oldId: string, oldUntil: Date): Promise<boolean> {
+    return this.keys.manager.transaction(async (manager) => {
+      const { affected } = await manager
+        .createQueryBuilder()
+        .update(ApiKeyEntity)
+        .set({ expiresAt: () => 'least(expires_at, :oldUntil)' })
+        .setParameters({ oldUntil })
+        .where('tenant_id = :tenantId and id = :oldId', { tenantId: key.tenantId, oldId })
+        .andWhere('(expires_at is null or expires_at > now())')
+        .execute();
+      if (affected !== 1) return false;
+      await manager.insert(ApiKeyEntity, key);
+      return true;
+    });
+  }
+
+  /** Notes when keys were used last; a later time that another process has noted stays. */
+  async touch(usedAt: ReadonlyMap<string, Date>): Promise<void> {
+    await this.database.run(
+      `update api_key k set last_used_at = greatest(k.last_used_at, used.at)
+       from unnest($1::uuid[], $2::timestamptz[]) as used(id, at) where k.id = used.id
+       /* all tenants: keys that this process has recognised */`,
+      [[...usedAt.keys()], [...usedAt.values()]],
+    );
   }
 }

@@ -1,15 +1,21 @@
-import { randomUUID } from 'node:crypto';
+import { hash, randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { loadConfig } from '../../../src/config/config.js';
 import type { Change, ChangeFeed } from '../../../src/persistence/change-feed.js';
-import { KeyCache, KeyOwner } from '../../../src/persistence/key-cache.js';
-import type { ApiKeyRepository } from '../../../src/persistence/repositories/api-key.repository.js';
+import { KeyCache } from '../../../src/persistence/key-cache.js';
+import type {
+  ApiKeyRepository,
+  KeyOwnerRow,
+} from '../../../src/persistence/repositories/api-key.repository.js';
 
 const KEY = 'a key';
+const HASH = hash('sha256', KEY, 'buffer');
+const TENANT = randomUUID();
 
-let stored: KeyOwner | undefined;
+let stored: KeyOwnerRow | undefined;
 /** A query has its result when it begins, and answers when this settles. */
 let answering: Promise<void>;
-let feed: { isListening: boolean; announce(table: string): void; breakOff(): void };
+let feed: { isListening: boolean; announce(table: string, tenantId?: string): void; breakOff(): void };
 let cache: KeyCache;
 
 beforeEach(() => {
@@ -20,7 +26,7 @@ beforeEach(() => {
   let onGap: () => void;
   feed = {
     isListening: true,
-    announce: (table) => onChange({ table, tenantId: randomUUID() }),
+    announce: (table, tenantId = TENANT) => onChange({ table, tenantId }),
     breakOff: () => {
       feed.isListening = false;
       onGap();
@@ -33,38 +39,86 @@ beforeEach(() => {
     subscribe: (...listeners: [typeof onChange, typeof onGap]) => ([onChange, onGap] = listeners),
   };
   const keys = {
-    findOwner: () => {
-      const found = stored;
+    findOwners: () => {
+      const found = stored ? [stored] : [];
       return answering.then(() => found);
     },
   };
-  cache = new KeyCache(keys as unknown as ApiKeyRepository, changes as unknown as ChangeFeed);
+  cache = new KeyCache(keys as unknown as ApiKeyRepository, changes as unknown as ChangeFeed, loadConfig({}));
 });
 afterEach(() => vi.useRealTimers());
 
-const someone = (): KeyOwner => ({ keyId: randomUUID(), tenantId: randomUUID() });
+const someone = (): KeyOwnerRow => ({
+  id: randomUUID(),
+  tenant_id: TENANT,
+  key_hash: HASH,
+  scopes: ['read'],
+  expires_at: null,
+  suspended: false,
+  rate_per_second: null,
+  rate_burst: null,
+  allowed_ips: [],
+});
+
+const ownerId = async (): Promise<string | undefined> => (await cache.owner(KEY))?.keyId;
 
 it.each([
   ['a known key for a minute', () => (stored = someone()), 60_000],
   ['an unknown key for 5 seconds', () => undefined, 5_000],
 ])('remembers %s', async (_, store, ms) => {
   const before = store();
-  expect(await cache.owner(KEY)).toEqual(before);
+  expect(await ownerId()).toBe(before?.id);
   const after = (stored = someone());
   vi.setSystemTime(100_000 + ms - 1);
-  expect(await cache.owner(KEY)).toEqual(before);
+  expect(await ownerId()).toBe(before?.id);
   vi.setSystemTime(100_000 + ms);
-  expect(await cache.owner(KEY)).toEqual(after);
+  expect(await ownerId()).toBe(after.id);
 });
 
 it.each(['api_key', 'tenant'])('knows at once when an %s changed', async (table) => {
-  expect(await cache.owner(KEY)).toBeUndefined();
+  expect(await ownerId()).toBeUndefined();
   stored = someone();
   feed.announce(table);
-  expect(await cache.owner(KEY)).toEqual(stored);
+  expect(await ownerId()).toBe(stored.id);
   stored = undefined;
   feed.announce(table);
-  expect(await cache.owner(KEY)).toBeUndefined();
+  expect(await ownerId()).toBeUndefined();
+});
+
+it('keeps what it knows of a tenant when another one changes', async () => {
+  const { id } = (stored = someone());
+  expect(await ownerId()).toBe(id);
+  stored = undefined;
+  feed.announce('api_key', randomUUID());
+  expect(await ownerId()).toBe(id);
+});
+
+it('answers without a promise once it knows the key', async () => {
+  const { id } = (stored = someone());
+  await ownerId();
+  expect(cache.owner(KEY)).toMatchObject({ keyId: id });
+});
+
+it.each([
+  ['fresh from the database', false],
+  ['remembered from before', true],
+])('does not take an expired key, %s', async (_, isWarm) => {
+  stored = { ...someone(), expires_at: new Date(100_000 + 1_000) };
+  if (isWarm) expect(await ownerId()).toBe(stored.id);
+  vi.setSystemTime(100_000 + 1_000);
+  expect(await ownerId()).toBeUndefined();
+});
+
+it('looks many keys up together', async () => {
+  const owners = await Promise.all([KEY, 'another', 'a third'].map(async (key) => cache.owner(key)));
+  expect(owners).toEqual([undefined, undefined, undefined]);
+  stored = someone();
+  feed.announce('api_key');
+  const [known, ...others] = await Promise.all(
+    [KEY, 'another', 'a third'].map(async (key) => cache.owner(key)),
+  );
+  expect(known).toMatchObject({ keyId: stored.id });
+  expect(others).toEqual([undefined, undefined]);
 });
 
 it.each<[string, () => void, () => void]>([

@@ -1,0 +1,227 @@
+import { createHash } from 'node:crypto';
+import pg from 'pg';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Answer, client, Client, Posthorn, startPosthorn, TestTenant } from '../support/posthorn.js';
+import { waitFor } from '../support/wait-for.js';
+
+let posthorn: Posthorn;
+/** Another process on the same database. */
+let replica: Posthorn;
+let tenant: TestTenant;
+
+beforeAll(async () => {
+  posthorn = await startPosthorn();
+  replica = await startPosthorn({ databaseUrl: posthorn.databaseUrl });
+  tenant = await posthorn.tenant();
+});
+afterAll(async () => {
+  await replica.stop();
+  await posthorn.stop();
+});
+
+const create = (fields: object): Promise<Answer> =>
+  tenant.request('POST', '/api-keys', { name: 'a key', scopes: ['read'], ...fields });
+
+/** A client with a new key. */
+async function holder(fields: object): Promise<Client & { id: string; key: string }> {
+  const { body } = await create(fields);
+  return { id: body.id, key: body.api_key, ...client(posthorn.url, body.api_key) };
+}
+
+const statusOf = async (who: Client): Promise<number> => (await who.request('GET', '/events')).status;
+
+async function database<T>(work: (client: pg.Client) => Promise<T>): Promise<T> {
+  const connection = new pg.Client({ connectionString: posthorn.databaseUrl });
+  await connection.connect();
+  return work(connection).finally(() => connection.end());
+}
+
+describe('creating a key', () => {
+  it('shows it once, and keeps its hash and its ends', async () => {
+    const { status, body } = await create({ name: 'checkout', scopes: ['events:write', 'read', 'read'] });
+    expect(status).toBe(201);
+    const { api_key: key, ...shown } = body;
+    expect(shown).toEqual({
+      id: expect.stringMatching(/^[0-9a-f-]{36}$/),
+      name: 'checkout',
+      scopes: ['events:write', 'read'],
+      prefix: key.slice(0, 7),
+      last_four: key.slice(-4),
+      expires_at: null,
+      last_used_at: null,
+      created_at: expect.stringMatching(/Z$/),
+    });
+    // 256 random bits.
+    expect(Buffer.from(key.slice(3), 'base64url')).toHaveLength(32);
+    expect((await tenant.request('GET', `/api-keys/${body.id}`)).body).toEqual(shown);
+    expect((await tenant.request('GET', '/api-keys')).text).not.toContain(key.slice(8, -4));
+    const stored = await database((db) =>
+      db.query('select key_hash, k::text as everything from api_key k where id = $1', [body.id]),
+    );
+    expect(stored.rows[0].key_hash).toEqual(createHash('sha256').update(key).digest());
+    expect(stored.rows[0].everything).not.toContain(key.slice(8, -4));
+  });
+
+  it.each<[string, object, string]>([
+    ['no name', { name: undefined }, 'name'],
+    ['a name of line breaks', { name: 'a\nb' }, 'name'],
+    ['no scopes', { scopes: undefined }, 'scopes'],
+    ['an empty list of scopes', { scopes: [] }, 'scopes'],
+    ['an unknown scope', { scopes: ['read', 'root'] }, 'scopes'],
+    ['a scope as text', { scopes: 'read' }, 'scopes'],
+    ['an expiry that has passed', { expires_at: '2020-01-01T00:00:00Z' }, 'expires_at'],
+    ['an expiry without its time', { expires_at: '2036-01-01' }, 'expires_at'],
+    ['an expiry that is no date', { expires_at: '2036-02-31T00:00:00Z' }, 'expires_at'],
+    ['an expiry as a number', { expires_at: 2_000_000_000 }, 'expires_at'],
+    ['the tenant of another', { tenant_id: '0198c0de-7a5e-7b1c-9d3e-5f0a1b2c3d4e' }, 'tenant_id'],
+  ])('refuses %s', async (_, fields, path) => {
+    const answer = await create(fields);
+    expect(answer).toMatchObject({ status: 422, body: { code: 'invalid_request' } });
+    expect(answer.body.errors[0].path).toBe(path);
+  });
+});
+
+describe('scopes', () => {
+  const subscription = { target_url: 'https://example.com/hook' };
+  const event = { event_type: 'a', payload: 1 };
+
+  it.each<[string, string[], { read: number; subscribe: number; send: number; manage: number }]>([
+    ['read', ['read'], { read: 200, subscribe: 403, send: 403, manage: 403 }],
+    ['subscriptions:write', ['subscriptions:write'], { read: 403, subscribe: 201, send: 403, manage: 403 }],
+    ['events:write', ['events:write'], { read: 403, subscribe: 403, send: 202, manage: 403 }],
+    ['admin', ['admin'], { read: 200, subscribe: 201, send: 202, manage: 200 }],
+    ['two of them', ['read', 'events:write'], { read: 200, subscribe: 403, send: 202, manage: 403 }],
+  ])('%s', async (_, scopes, expected) => {
+    const owner = await posthorn.tenant();
+    const { body } = await owner.request('POST', '/api-keys', { name: 'scoped', scopes });
+    const who = client(posthorn.url, body.api_key);
+    expect({
+      read: (await who.request('GET', '/subscriptions')).status,
+      subscribe: (await who.request('POST', '/subscriptions', { ...subscription, is_active: false })).status,
+      send: (await who.request('POST', '/events', event)).status,
+      manage: (await who.request('GET', '/api-keys')).status,
+    }).toEqual(expected);
+  });
+
+  it('keep secrets from those that only read', async () => {
+    const { body } = await tenant.request('POST', '/subscriptions', { ...subscription, is_active: false });
+    const reader = await holder({ scopes: ['read'] });
+    expect((await reader.request('GET', `/subscriptions/${body.id}`)).status).toBe(200);
+    expect(await reader.request('GET', `/subscriptions/${body.id}/secret`)).toMatchObject({
+      status: 403,
+      body: { code: 'insufficient_scope', detail: expect.stringContaining('subscriptions:write') },
+    });
+  });
+});
+
+describe('the end of a key', () => {
+  it('comes in every process within a second of its revocation', async () => {
+    const revoked = await holder({});
+    const elsewhere = client(replica.url, revoked.key);
+    expect([await statusOf(revoked), await statusOf(elsewhere)]).toEqual([200, 200]);
+    expect((await tenant.request('DELETE', `/api-keys/${revoked.id}`)).status).toBe(204);
+    const since = performance.now();
+    expect(await statusOf(revoked)).toBe(401);
+    await waitFor(async () => (await statusOf(elsewhere)) === 401, { what: 'the other process to hear' });
+    expect(performance.now() - since).toBeLessThan(1_000);
+    expect((await tenant.request('DELETE', `/api-keys/${revoked.id}`)).status).toBe(404);
+    expect((await tenant.request('GET', `/api-keys/${revoked.id}`)).status).toBe(404);
+  });
+
+  it('comes when it expires', async () => {
+    const expiresAt = Date.now() + 1_500;
+    const expiring = await holder({ expires_at: new Date(expiresAt).toISOString() });
+    expect(await statusOf(expiring)).toBe(200);
+    await waitFor(async () => (await statusOf(expiring)) === 401, { what: 'its expiry' });
+    expect(Date.now()).toBeGreaterThanOrEqual(expiresAt);
+    const { body } = await tenant.request('GET', `/api-keys/${expiring.id}`);
+    expect(Date.parse(body.expires_at)).toBe(expiresAt);
+  });
+});
+
+describe('rotating a key', () => {
+  const rotate = (id: string, body?: object) => tenant.request('POST', `/api-keys/${id}/rotate`, body);
+
+  it('makes one like it, beside which it works on for the overlap', async () => {
+    const old = await holder({ name: 'rotated', scopes: ['read'] });
+    const { status, body } = await rotate(old.id, { overlap_seconds: 3_600 });
+    expect(status).toBe(201);
+    expect(body).toMatchObject({ name: 'rotated', scopes: ['read'], expires_at: null });
+    expect(body.api_key).not.toBe(old.key);
+    expect([await statusOf(old), await statusOf(client(posthorn.url, body.api_key))]).toEqual([200, 200]);
+    const { body: ending } = await tenant.request('GET', `/api-keys/${old.id}`);
+    const inSeconds = (Date.parse(ending.expires_at) - Date.now()) / 1_000;
+    expect(inSeconds).toBeGreaterThan(3_500);
+    expect(inSeconds).toBeLessThanOrEqual(3_600);
+  });
+
+  it('overlaps by a day unless told otherwise', async () => {
+    const old = await holder({});
+    await rotate(old.id);
+    const { body } = await tenant.request('GET', `/api-keys/${old.id}`);
+    expect((Date.parse(body.expires_at) - Date.now()) / 3_600_000).toBeCloseTo(24, 1);
+  });
+
+  it('ends it at once without an overlap, in every process', async () => {
+    const old = await holder({});
+    const elsewhere = client(replica.url, old.key);
+    expect(await statusOf(elsewhere)).toBe(200);
+    const { body } = await rotate(old.id, { overlap_seconds: 0 });
+    expect([await statusOf(old), await statusOf(client(replica.url, body.api_key))]).toEqual([401, 200]);
+    await waitFor(async () => (await statusOf(elsewhere)) === 401, { what: 'the other process to hear' });
+    expect(await rotate(old.id)).toMatchObject({ status: 409, body: { code: 'conflict' } });
+  });
+
+  it('never lets the old one live longer than it was to', async () => {
+    const expires_at = new Date(Date.now() + 60_000).toISOString();
+    const old = await holder({ expires_at });
+    const { body } = await rotate(old.id, { overlap_seconds: 3_600 });
+    expect(body.expires_at).toBe(expires_at);
+    expect((await tenant.request('GET', `/api-keys/${old.id}`)).body.expires_at).toBe(expires_at);
+  });
+
+  it.each([-1, 1.5, '60', 31 * 86_400])('refuses an overlap of %j', async (overlap_seconds) => {
+    const old = await holder({});
+    expect(await rotate(old.id, { overlap_seconds })).toMatchObject({
+      status: 422,
+      body: { errors: [{ path: 'overlap_seconds' }] },
+    });
+  });
+});
+
+it('tells when a key was used last', async () => {
+  const own = await startPosthorn({ databaseUrl: posthorn.databaseUrl });
+  const used = await holder({});
+  const before = Date.now();
+  expect(await statusOf(client(own.url, used.key))).toBe(200);
+  // A process writes what it has noted now and then, and when it ends.
+  await own.app.close();
+  const { body } = await tenant.request('GET', `/api-keys/${used.id}`);
+  expect(Date.parse(body.last_used_at)).toBeGreaterThanOrEqual(before);
+  // And nobody is told of it: the key is still known without a look at the database.
+  expect(await statusOf(used)).toBe(200);
+});
+
+it('lets the operator make a key for a tenant that has lost its own', async () => {
+  const locked = await posthorn.tenant();
+  const [{ id }] = (await locked.request('GET', '/api-keys')).body.data;
+  await locked.request('DELETE', `/api-keys/${id}`);
+  expect(await statusOf(locked)).toBe(401);
+  const fields = { name: 'a new start', scopes: ['admin'] };
+  const { status, body } = await posthorn.admin.request('POST', `/tenants/${locked.id}/api-keys`, fields);
+  expect(status).toBe(201);
+  expect((await client(posthorn.url, body.api_key).request('GET', '/api-keys')).body.data).toEqual([
+    expect.objectContaining({ id: body.id, name: 'a new start' }),
+  ]);
+});
+
+it('asks no database for a key that it has seen lately', async () => {
+  const warm = await holder({ scopes: ['admin'] });
+  expect(await statusOf(warm)).toBe(200);
+  await database(async (db) => {
+    await db.query('begin; lock table api_key, tenant in access exclusive mode');
+    // Nobody can look a key up now: it is answered all the same.
+    expect(await statusOf(warm)).toBe(200);
+    await db.query('rollback');
+  });
+});
