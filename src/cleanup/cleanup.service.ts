@@ -6,6 +6,7 @@ import { DAY_MS, Keep } from '../persistence/repositories/day-partition.js';
 import { HeartbeatRepository } from '../persistence/repositories/heartbeat.repository.js';
 import { PartitionRepository } from '../persistence/repositories/partition.repository.js';
 import { PurgePlace, PurgeRepository, PurgeStep } from '../persistence/repositories/purge.repository.js';
+import { TenantPurge, TenantRows } from './tenant-purge.js';
 
 const HEARTBEAT_SECONDS = 86_400;
 
@@ -21,10 +22,11 @@ export interface CleanupCounts {
   deliveries: number;
   attempts: number;
   events: number;
+  /** Idempotency keys that went with the events of tenants with a retention of their own. */
+  keys: number;
   expired: number;
+  audit_entries: number;
 }
-
-type RowCounts = Pick<CleanupCounts, 'deliveries' | 'attempts' | 'events'>;
 
 type Days = Pick<CleanupCounts, 'days_dropped' | 'days_rewritten' | 'postponed'> & {
   /** Where rows have to be purged one by one. */
@@ -38,7 +40,8 @@ const NOT_LOCKED: Days = { days_dropped: 0, days_rewritten: 0, postponed: true, 
  *
  * Events, and deliveries that have ended, live for RETENTION_HOURS, a delivery from its end; dead letters live for
  * DLQ_RETENTION_DAYS from their death. What is still due is never purged; deliveries to a subscription that is
- * switched off become dead letters after DLQ_RETENTION_DAYS. All of it is safe to stop and to repeat.
+ * switched off become dead letters after DLQ_RETENTION_DAYS. A tenant's own retention, where it is shorter, goes for all
+ * of this but dead letters. The audit log goes back AUDIT_RETENTION_DAYS. All of it is safe to stop and to repeat.
  */
 @Injectable()
 export class CleanupService {
@@ -47,6 +50,7 @@ export class CleanupService {
   constructor(
     private readonly partitions: PartitionRepository,
     private readonly purges: PurgeRepository,
+    private readonly tenants: TenantPurge,
     private readonly heartbeats: HeartbeatRepository,
     private readonly config: Config,
     @Inject(LOGGER) private readonly logger: Logger,
@@ -60,17 +64,20 @@ export class CleanupService {
     // Keys before their events: a key must never name an event that is gone.
     const keys = await this.purges.rotateKeys(beforeMs, nowMs);
     const { places, ...days } = keys === 'busy' ? NOT_LOCKED : await this.dropDays(beforeMs, keep);
-    const rows = { deliveries: 0, attempts: 0, events: 0 };
+    const rows = { deliveries: 0, attempts: 0, events: 0, keys: 0 };
     for (const place of places) {
       // As with a day that cannot be dropped: after that it may also lack some of its partitions.
       await this.purgeRows(place, beforeMs, keep, rows).catch((error: unknown) => {
         this.logger.error({ err: error, place }, 'cleanup.rows_failed');
       });
     }
+    await this.tenants.runRetentions(nowMs, rows, { isStopping: () => this.stopping });
     const expired = await this.walk<true>(() => this.purges.expireBatch(keep.deadSinceMs, nowMs));
+    const auditBeforeMs = Math.floor(nowMs - this.config.auditRetentionDays * DAY_MS);
+    const audit_entries = await this.walk<string>((at) => this.purges.deleteAuditEntries(auditBeforeMs, at));
     await this.heartbeats.removeOlderThan(HEARTBEAT_SECONDS);
 
-    const counts = { key_generations: keys === 'rotated' ? 1 : 0, ...days, ...rows, expired };
+    const counts = { key_generations: keys === 'rotated' ? 1 : 0, ...days, ...rows, expired, audit_entries };
     this.logger.info(
       { ...counts, duration_ms: Math.round(performance.now() - startedAt) },
       'cleanup.finished',
@@ -106,7 +113,7 @@ export class CleanupService {
     return result;
   }
 
-  private async purgeRows(place: PurgePlace, beforeMs: number, keep: Keep, rows: RowCounts): Promise<void> {
+  private async purgeRows(place: PurgePlace, beforeMs: number, keep: Keep, rows: TenantRows): Promise<void> {
     rows.deliveries += await this.walk<string>((at) =>
       this.purges.deleteDeliveries(place, beforeMs, keep, at),
     );
