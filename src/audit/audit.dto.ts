@@ -1,0 +1,204 @@
+import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
+import { IsIn, IsUUID } from 'class-validator';
+import {
+  AUDIT_ACTIONS,
+  AUDIT_OBJECT_TYPES,
+  type AuditAction,
+  type AuditObjectType,
+} from '../domain/audit-action.js';
+import { IsTime } from '../http/is-time.js';
+import { MayBeLeftOut } from '../http/may-be-left-out.js';
+import { PageQuery, PageResponse } from '../http/paging.dto.js';
+import type { ActorKind, AuditFilter, AuditRow } from '../persistence/repositories/audit.repository.js';
+
+export class AuditQuery extends PageQuery {
+  @ApiPropertyOptional({ enum: AUDIT_ACTIONS, example: 'subscription.change' })
+  @MayBeLeftOut()
+  @IsIn(AUDIT_ACTIONS, { message: `must be one of ${AUDIT_ACTIONS.join(', ')}` })
+  action?: AuditAction;
+
+  @ApiPropertyOptional({ enum: AUDIT_OBJECT_TYPES, example: 'subscription' })
+  @MayBeLeftOut()
+  @IsIn(AUDIT_OBJECT_TYPES, { message: `must be one of ${AUDIT_OBJECT_TYPES.join(', ')}` })
+  object_type?: AuditObjectType;
+
+  @ApiPropertyOptional({
+    format: 'uuid',
+    description: 'What was done with this object, and what it came of.',
+    example: '0198c0d0-11aa-7c3d-8e4f-a0b1c2d3e4f5',
+  })
+  @MayBeLeftOut()
+  @IsUUID(undefined, { message: 'must be an id' })
+  object_id?: string;
+
+  @ApiPropertyOptional({
+    format: 'uuid',
+    description: 'What was done with this API key.',
+    example: '0198c0de-7a5e-7b1c-9d3e-5f0a1b2c3d4e',
+  })
+  @MayBeLeftOut()
+  @IsUUID(undefined, { message: 'must be the id of an API key' })
+  actor_id?: string;
+
+  @ApiPropertyOptional({
+    format: 'uuid',
+    description: 'For the admin key: one tenant only.',
+    example: '0198c0de-7a5e-7b1c-9d3e-5f0a1b2c3d4e',
+  })
+  @MayBeLeftOut()
+  @IsUUID(undefined, { message: 'must be the id of a tenant' })
+  tenant_id?: string;
+
+  @ApiPropertyOptional({
+    format: 'date-time',
+    description: 'At this time or later.',
+    example: '2026-01-30T00:00:00Z',
+  })
+  @MayBeLeftOut()
+  @IsTime()
+  from?: string;
+
+  @ApiPropertyOptional({
+    format: 'date-time',
+    description: 'Before this time.',
+    example: '2026-01-31T00:00:00Z',
+  })
+  @MayBeLeftOut()
+  @IsTime()
+  to?: string;
+
+  static toFilter(query: AuditQuery): AuditFilter {
+    return {
+      action: query.action,
+      objectType: query.object_type,
+      objectId: query.object_id,
+      actorId: query.actor_id,
+      from: query.from ? new Date(query.from) : undefined,
+      to: query.to ? new Date(query.to) : undefined,
+    };
+  }
+}
+
+export class AuditEntryResponse {
+  @ApiProperty({ format: 'uuid', example: '0198c0de-7a5e-7f00-9a1b-2c3d4e5f6071' })
+  id!: string;
+
+  @ApiProperty({ format: 'date-time', example: '2026-01-31T12:00:00.000Z' })
+  at!: string;
+
+  @ApiProperty({
+    type: String,
+    format: 'uuid',
+    nullable: true,
+    description: "Whose business it is; null for the operator's alone.",
+    example: '0198c0de-7a5e-7b1c-9d3e-5f0a1b2c3d4e',
+  })
+  tenant_id!: string | null;
+
+  @ApiProperty({
+    enum: ['api_key', 'operator'],
+    description: "Who did it: one of the tenant's keys, or who has the admin key.",
+    example: 'api_key',
+  })
+  actor_kind!: ActorKind;
+
+  @ApiProperty({
+    type: String,
+    format: 'uuid',
+    nullable: true,
+    description: 'Which API key.',
+    example: '0198c0de-7a5e-7b1c-9d3e-5f0a1b2c3d4e',
+  })
+  actor_id!: string | null;
+
+  @ApiProperty({
+    type: String,
+    nullable: true,
+    description: 'What that key was called then.',
+    example: 'checkout service',
+  })
+  actor_name!: string | null;
+
+  @ApiProperty({ enum: AUDIT_ACTIONS, example: 'subscription.change' })
+  action!: AuditAction;
+
+  @ApiProperty({ enum: AUDIT_OBJECT_TYPES, example: 'subscription' })
+  object_type!: AuditObjectType;
+
+  @ApiProperty({
+    type: String,
+    format: 'uuid',
+    nullable: true,
+    description: 'Null where it is about many, and where nothing was created.',
+    example: '0198c0d0-11aa-7c3d-8e4f-a0b1c2d3e4f5',
+  })
+  object_id!: string | null;
+
+  @ApiProperty({
+    type: String,
+    format: 'uuid',
+    nullable: true,
+    description:
+      'What came of it, where that is another object: the new key of a rotation, the event of a test.',
+    example: null,
+  })
+  new_id!: string | null;
+
+  @ApiProperty({
+    type: [String],
+    description:
+      'The fields that the request gave, without their values; `?` for names that are no field of any.',
+    example: ['target_url'],
+  })
+  fields!: string[];
+
+  @ApiProperty({
+    type: Number,
+    nullable: true,
+    description: 'With which it was answered; null while that is not known.',
+    example: 200,
+  })
+  status_code!: number | null;
+
+  @ApiProperty({
+    description:
+      '`ok`, or the `code` of the problem it was answered with. `begun`: being done just now, or cut off in the ' +
+      'middle, and then it may have been done or not; so it may with `internal` and `unavailable`.',
+    example: 'ok',
+  })
+  result!: string;
+
+  @ApiProperty({
+    type: String,
+    nullable: true,
+    description: "Where it came from. Hidden from tenants where it is the operator's.",
+    example: '192.0.2.17',
+  })
+  ip!: string | null;
+
+  @ApiProperty({
+    type: String,
+    nullable: true,
+    description: 'Likewise; the first 256 characters.',
+    example: 'curl/8.5.0',
+  })
+  user_agent!: string | null;
+
+  @ApiProperty({ description: 'The `X-Request-ID` of the answer.', example: 'req-8271' })
+  request_id!: string;
+
+  static from(row: AuditRow): AuditEntryResponse {
+    return { ...row, at: row.at.toISOString() };
+  }
+
+  /** Where the operator sits is no tenant's business. */
+  static forTenant(row: AuditRow): AuditEntryResponse {
+    const entry = AuditEntryResponse.from(row);
+    return row.actor_kind === 'operator' ? { ...entry, ip: null, user_agent: null } : entry;
+  }
+}
+
+export class AuditPageResponse extends PageResponse {
+  @ApiProperty({ type: [AuditEntryResponse] })
+  data!: AuditEntryResponse[];
+}

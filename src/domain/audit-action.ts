@@ -1,0 +1,43 @@
+/** What the audit log knows, each as `what.done`. */
+export const AUDIT_ACTIONS = [
+  'subscription.create',
+  'subscription.replace',
+  'subscription.change',
+  'subscription.delete',
+  'subscription.read_secret',
+  'subscription.rotate_secret',
+  'subscription.test',
+  'delivery.retry',
+  'delivery.cancel',
+  'dead_letter.retry',
+  'dead_letter.discard',
+  // All that match a filter.
+  'dead_letters.retry',
+  'dead_letters.discard',
+  'api_key.create',
+  'api_key.rotate',
+  'api_key.revoke',
+  'tenant.create',
+  'tenant.change',
+  'tenant.delete',
+] as const;
+
+export type AuditAction = (typeof AUDIT_ACTIONS)[number];
+
+type Singular<Noun> = Noun extends `${infer One}s` ? One : Noun;
+
+/** The kind of object that an action is about. */
+export type AuditObjectType = AuditAction extends infer Action
+  ? Action extends `${infer Noun}.${string}`
+    ? Singular<Noun>
+    : never
+  : never;
+
+export const AUDIT_OBJECT_TYPES = [...new Set(AUDIT_ACTIONS.map(objectTypeOf))];
+
+export function objectTypeOf(action: AuditAction): AuditObjectType {
+  return action.replace(/s?\..*$/, '') as AuditObjectType;
+}
+
+/** Whether there is no such object before the action. */
+export const isCreation = (action: AuditAction): boolean => action.endsWith('.create');
