@@ -4,21 +4,27 @@ import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from
 import type { Logger } from 'pino';
 import { DynamicModule } from '@nestjs/common';
 import { Config } from './config/config.js';
+import { recordAccess } from './http/access.js';
 import { serveApiDocs } from './http/api-docs.js';
+import { auditRoutes } from './http/audit-trail.js';
 import { AuthGuard, guardRoutes } from './http/auth.guard.js';
-import { answerClientError } from './http/client-error.js';
+import { ENVELOPE_BYTES, limitBodies, MAX_BODY_BYTES } from './http/body-limits.js';
 import { BodyRoom } from './http/body-room.js';
+import { answerClientError, answerConnect } from './http/client-error.js';
+import { watchConnections } from './http/connections.js';
+import { allowOrigins } from './http/cross-origin.js';
+import { EDGE_LIMITS, MAX_HEADER_BYTES, MAX_PATH_PARAMETER_CHARACTERS } from './http/edge-limits.js';
+import { cleanForwardedFor } from './http/forwarded-for.js';
 import { acceptJson } from './http/json-body.js';
 import { sendProblem, toProblem } from './http/problem.filter.js';
 import { answerWithRequestId, requestId } from './http/request-id.js';
+import { refuseOddRequests } from './http/request-shape.js';
+import { answerWithSecurityHeaders, securityHeadersFor } from './http/security-headers.js';
 import { NestLogger } from './observability/logger.js';
+import { AuditRepository } from './persistence/repositories/audit.repository.js';
 
-/** Room for the fields around a payload of the greatest size. */
-const ENVELOPE_BYTES = 64 * 1024;
 /** For the bodies of all requests that are being received or answered. */
 const BODY_ROOM_BYTES = 64 * 1024 * 1024;
-/** A client that takes longer to send its request is cut off. */
-const REQUEST_TIMEOUT_MS = 30_000;
 /** How often a server that closes looks for connections that have nothing more to answer. */
 const CLOSING_POLL_MS = 50;
 
@@ -27,23 +33,43 @@ export async function createServer(
   module: DynamicModule,
   config: Config,
   logger: Logger,
+  limits = EDGE_LIMITS,
 ): Promise<NestFastifyApplication> {
+  const behindProxies = config.trustedProxies.length > 0;
   const adapter = new FastifyAdapter({
     genReqId: requestId,
-    bodyLimit: config.maxPayloadBytes + ENVELOPE_BYTES,
-    requestTimeout: REQUEST_TIMEOUT_MS,
-    routerOptions: { maxParamLength: 256 },
-    // No hook runs for these, so the header is set here.
-    frameworkErrors: (error: FastifyError, request: FastifyRequest, reply: FastifyReply) =>
-      sendProblem(reply.header('x-request-id', request.id), toProblem(error), request.id),
+    trustProxy: behindProxies && [...config.trustedProxies],
+    bodyLimit: MAX_BODY_BYTES,
+    requestTimeout: limits.requestMs,
+    keepAliveTimeout: limits.keepAliveMs,
+    http: {
+      headersTimeout: limits.headersMs,
+      connectionsCheckingInterval: limits.checkMs,
+      maxHeaderSize: MAX_HEADER_BYTES,
+      // Node's own refusal is no problem document; ours is.
+      requireHostHeader: false,
+    },
+    routerOptions: { maxParamLength: MAX_PATH_PARAMETER_CHARACTERS },
+    // No hook runs for these, so the headers are set here.
+    frameworkErrors: (error: FastifyError, request: FastifyRequest, reply: FastifyReply) => {
+      void reply.headers({ 'x-request-id': request.id, ...securityHeadersFor(request) });
+      sendProblem(reply, toProblem(error), request.id);
+    },
     clientErrorHandler: answerClientError,
   });
   const server = adapter.getInstance<FastifyInstance>();
+  const access = recordAccess(server);
   answerWithRequestId(server);
+  answerWithSecurityHeaders(server, behindProxies);
+  if (behindProxies) cleanForwardedFor(server);
+  await allowOrigins(server, config.corsOrigins);
+  refuseOddRequests(server);
+  limitBodies(server, config);
+  server.server.on('connect', answerConnect);
+  // Node would answer 417 without a word; what it does not know may be passed over (RFC 9110, section 10.1.1).
+  server.server.on('checkExpectation', (request, response) => server.routing(request, response));
+  watchConnections(server, limits);
   endConnectionsOnClose(server);
-  server.addHook('onRoute', (route) => {
-    if (route.url.endsWith('/events/batch')) route.bodyLimit = config.maxBatchBytes;
-  });
 
   const app = await NestFactory.create<NestFastifyApplication>(module, adapter, {
     logger: new NestLogger(logger),
@@ -51,9 +77,10 @@ export async function createServer(
     bodyParser: false,
   });
   guardRoutes(server, app.get(AuthGuard));
+  auditRoutes(server, app.get(AuditRepository, { strict: false }), logger);
   acceptJson(server, new BodyRoom(Math.max(BODY_ROOM_BYTES, config.maxBatchBytes + ENVELOPE_BYTES)));
   app.setGlobalPrefix('api/v1', { exclude: ['health', 'ready', 'metrics'] });
-  serveApiDocs(app);
+  serveApiDocs(app, access);
   return app;
 }
 

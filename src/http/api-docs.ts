@@ -5,10 +5,12 @@ import {
   ApiPropertyOptional,
   ApiResponse,
   DocumentBuilder,
+  OpenAPIObject,
   SwaggerModule,
 } from '@nestjs/swagger';
 import { ProblemCode, PROBLEMS } from '../domain/errors.js';
 import { VERSION } from '../domain/version.js';
+import type { Access } from './access.js';
 
 class FieldErrorResponse {
   @ApiProperty({ example: 'event_type' })
@@ -42,28 +44,33 @@ export class ProblemResponse {
   request_id!: string;
 }
 
-/** Documents the problems that a route may answer with, one response a status. */
+/** Documents the problems that a route may answer with, one response a status; the guard's own are added by itself. */
 export function ApiProblems(...codes: ProblemCode[]): ClassDecorator & MethodDecorator {
-  const byStatus = new Map<number, ProblemCode[]>();
-  for (const code of codes) {
-    const { status } = PROBLEMS[code];
-    byStatus.set(status, [...(byStatus.get(status) ?? []), code]);
-  }
   return applyDecorators(
     ApiExtraModels(ProblemResponse),
-    ...[...byStatus].map(([status, sameStatus]) =>
-      ApiResponse({
-        status,
-        description: sameStatus.map((code) => `\`${code}\`: ${PROBLEMS[code].title}.`).join('\n\n'),
-        content: {
-          'application/problem+json': {
-            schema: { $ref: '#/components/schemas/ProblemResponse' },
-            examples: Object.fromEntries(sameStatus.map((code) => [code, { value: exampleOf(code) }])),
-          },
-        },
-      }),
-    ),
+    ...byStatus(codes).map(([status, sameStatus]) => ApiResponse({ status, ...problemResponse(sameStatus) })),
   );
+}
+
+function byStatus(codes: readonly ProblemCode[]): [number, ProblemCode[]][] {
+  const grouped = new Map<number, ProblemCode[]>();
+  for (const code of codes) {
+    const { status } = PROBLEMS[code];
+    grouped.set(status, [...(grouped.get(status) ?? []), code]);
+  }
+  return [...grouped];
+}
+
+function problemResponse(codes: readonly ProblemCode[]) {
+  return {
+    description: codes.map((code) => `\`${code}\`: ${PROBLEMS[code].title}.`).join('\n\n'),
+    content: {
+      'application/problem+json': {
+        schema: { $ref: '#/components/schemas/ProblemResponse' },
+        examples: Object.fromEntries(codes.map((code) => [code, { value: exampleOf(code) }])),
+      },
+    },
+  };
 }
 
 function exampleOf(code: ProblemCode): Record<string, unknown> {
@@ -78,21 +85,25 @@ function exampleOf(code: ProblemCode): Record<string, unknown> {
   };
 }
 
-/** Whether this is a route of {@link serveApiDocs}: they are Fastify's own, without decorators. */
-export function isApiDocs(url = ''): boolean {
-  return /^\/docs(?:[-/]|$)/.test(url);
+/** Serves Swagger UI at /docs and the document at /docs-json; `access` says whom each route is for. */
+export function serveApiDocs(app: INestApplication, access: ReadonlyMap<string, Access>): void {
+  // Made when it is first asked for: only then are the routes known.
+  SwaggerModule.setup('docs', app, () => documentOf(app, access), {
+    jsonDocumentUrl: 'docs-json',
+    yamlDocumentUrl: 'docs-yaml',
+    swaggerOptions: { persistAuthorization: true, displayRequestDuration: true },
+  });
 }
 
-/** Serves Swagger UI at /docs and the document at /docs-json. */
-export function serveApiDocs(app: INestApplication): void {
+function documentOf(app: INestApplication, access: ReadonlyMap<string, Access>): OpenAPIObject {
   const document = SwaggerModule.createDocument(
     app,
     new DocumentBuilder()
       .setTitle('Posthorn')
       .setDescription(
         'An open webhook platform: hand it an event once, and it delivers that event, signed, to every ' +
-          'subscription that wants it. Authenticate with `Authorization: Bearer KEY` or `X-API-Key: KEY`; ' +
-          'the tenant routes want the admin key.',
+          'subscription that wants it. Authenticate with `Authorization: Bearer KEY` or `X-API-Key: KEY`. What a key ' +
+          'needs for a route is its `x-required-scope`; `operator` is the admin key.',
       )
       .setVersion(VERSION)
       .addBearerAuth(
@@ -108,11 +119,54 @@ export function serveApiDocs(app: INestApplication): void {
       .addSecurityRequirements('bearer')
       .addSecurityRequirements('api-key')
       .build(),
-    { operationIdFactory: (_controller, method) => method },
+    { operationIdFactory: (_controller, method) => method, extraModels: [ProblemResponse] },
   );
-  SwaggerModule.setup('docs', app, document, {
-    jsonDocumentUrl: 'docs-json',
-    yamlDocumentUrl: 'docs-yaml',
-    swaggerOptions: { persistAuthorization: true, displayRequestDuration: true },
-  });
+  for (const [path, item] of Object.entries(document.paths)) {
+    for (const [method, operation] of Object.entries(item as Record<string, DescribedOperation>)) {
+      const needed = access.get(`${method.toUpperCase()} ${path}`);
+      if (needed) describeAccess(operation, needed);
+      if (operation.requestBody) addProblems(operation, BODY_PROBLEMS);
+    }
+  }
+  return document;
+}
+
+interface DescribedOperation {
+  description?: string;
+  security?: unknown[];
+  requestBody?: unknown;
+  responses: Record<string, Partial<ReturnType<typeof problemResponse>> | undefined>;
+  'x-required-scope'?: string;
+  'x-operator-too'?: true;
+}
+
+const REFUSALS = ['ip_not_allowed', 'tenant_suspended', 'insufficient_scope', 'rate_limited'] as const;
+
+/** What the guard may answer instead of the route. */
+const GUARD_PROBLEMS: Record<Access['for'], readonly ProblemCode[]> = {
+  anybody: [],
+  operator: ['unauthorized', 'forbidden', 'admin_key_not_configured'],
+  tenant: ['unauthorized', 'forbidden', ...REFUSALS],
+  'operator or tenant': ['unauthorized', ...REFUSALS],
+};
+
+/** What may be wrong with any body, before a route sees it. */
+const BODY_PROBLEMS = ['malformed_json', 'payload_too_large', 'unsupported_media_type'] as const;
+
+function describeAccess(operation: DescribedOperation, access: Access): void {
+  if (access.for === 'anybody') {
+    operation.security = [];
+    return;
+  }
+  operation['x-required-scope'] = access.for === 'operator' ? 'operator' : access.scope;
+  if (access.for === 'operator or tenant') operation['x-operator-too'] = true;
+  addProblems(operation, GUARD_PROBLEMS[access.for]);
+}
+
+/** To those that the route itself has with the same status. */
+function addProblems({ responses }: DescribedOperation, added: readonly ProblemCode[]): void {
+  for (const [status, codes] of byStatus(added)) {
+    const present = Object.keys(responses[status]?.content?.['application/problem+json'].examples ?? {});
+    responses[status] = problemResponse([...new Set([...(present as ProblemCode[]), ...codes])]);
+  }
 }

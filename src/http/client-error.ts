@@ -1,16 +1,28 @@
-import { STATUS_CODES } from 'node:http';
-import type { Socket } from 'node:net';
+import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
+import type { Duplex } from 'node:stream';
 import { Problem, PROBLEMS } from '../domain/errors.js';
 import { uuidV7 } from '../domain/uuid-v7.js';
 import { problemBody } from './problem.filter.js';
+import { SECURITY_HEADERS } from './security-headers.js';
+
+/** A connection of Node's HTTP server; the answer that it is waiting for is Node's own, undocumented member. */
+type Connection = Duplex & { _httpMessage?: ServerResponse | null };
 
 /** Answers what Node could not make a request of, on the bare socket, and ends the connection. */
-export function answerClientError(error: NodeJS.ErrnoException, socket: Socket): void {
-  if (!socket.writable) {
-    socket.destroy();
-    return;
-  }
-  const problem = problemOf(error.code);
+export function answerClientError(error: NodeJS.ErrnoException, connection: Connection): void {
+  const due = connection._httpMessage;
+  // An earlier request is still to be answered, or being so: its client would take ours for that answer.
+  const belongsToAnother = due != null && (due.headersSent || due.req.complete);
+  if (!connection.writable || belongsToAnother) connection.destroy();
+  else endWithProblem(connection, problemOf(error.code));
+}
+
+/** Answers CONNECT, which Node hands over without a response to write to. */
+export function answerConnect(request: IncomingMessage, connection: Duplex): void {
+  endWithProblem(connection, new Problem('not_found', `There is no route ${request.method}.`));
+}
+
+function endWithProblem(connection: Duplex, problem: Problem): void {
   const { status } = PROBLEMS[problem.code];
   const id = uuidV7(Date.now());
   const body = JSON.stringify(problemBody(problem, id));
@@ -20,8 +32,9 @@ export function answerClientError(error: NodeJS.ErrnoException, socket: Socket):
     'content-type: application/problem+json',
     `content-length: ${Buffer.byteLength(body)}`,
     `x-request-id: ${id}`,
+    ...Object.entries(SECURITY_HEADERS).map(([name, value]) => `${name}: ${value}`),
   ];
-  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
+  connection.end(`${head.join('\r\n')}\r\n\r\n${body}`);
 }
 
 function problemOf(code: string | undefined): Problem {
@@ -30,6 +43,8 @@ function problemOf(code: string | undefined): Problem {
       return new Problem('headers_too_large', 'The request line and the headers may have 16 KiB together.');
     case 'ERR_HTTP_REQUEST_TIMEOUT':
       return new Problem('request_timeout', 'The request took too long to arrive; send it again.');
+    case 'HPE_CHUNK_EXTENSIONS_OVERFLOW':
+      return new Problem('payload_too_large', 'The extensions of a chunk may have 16 KiB.');
     default:
       return new Problem('malformed_request', 'What was sent is not a request of HTTP/1.1.');
   }

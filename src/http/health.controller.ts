@@ -9,7 +9,7 @@ import { Database } from '../persistence/database.js';
 import { ReadDatabase } from '../persistence/read-database.js';
 import { HeartbeatRepository } from '../persistence/repositories/heartbeat.repository.js';
 import { LaneScheduler } from '../queue/lane-scheduler.js';
-import { Public } from './auth.guard.js';
+import { Public } from './access.js';
 
 const ALIVE_SECONDS = 20;
 /** A server that says nothing is away: whoever probes must hear so before they give up themselves. */
@@ -78,7 +78,7 @@ export class HealthController {
       await inTime(this.database.run('select 1'));
       return indicator.up();
     } catch (error) {
-      return indicator.down((error as Error).message);
+      return indicator.down(reasonOf(error));
     }
   }
 
@@ -121,9 +121,19 @@ export class HealthController {
     try {
       return indicator.up({ ...(await inTime(check())) });
     } catch (error) {
-      return indicator.degraded((error as Error).message);
+      return indicator.degraded(reasonOf(error));
     }
   }
+}
+
+/**
+ * Anybody may ask: the texts of drivers and resolvers name hosts, ports and users, so of what is not our own only the
+ * code is told, such as ECONNREFUSED or an SQLSTATE.
+ */
+function reasonOf(error: unknown): string {
+  if (error instanceof Problem) return error.message;
+  const { code, message } = error as { code?: unknown; message: string };
+  return typeof code === 'string' ? `cannot be reached (${code})` : message;
 }
 
 /** @throws Problem unavailable when it takes longer than a probe may */

@@ -6,6 +6,7 @@ import { AuthGuard } from './auth.guard.js';
 import { HealthController } from './health.controller.js';
 import { MetricsController } from './metrics.controller.js';
 import { ProblemFilter } from './problem.filter.js';
+import { TenantRateLimit } from './rate-limit.js';
 import { validationPipe } from './validation.pipe.js';
 
 /** What every role serves, and what holds for every route of every role: keys, validation, problem answers. */
@@ -17,8 +18,10 @@ import { validationPipe } from './validation.pipe.js';
   controllers: [HealthController],
   providers: [
     AuthGuard,
+    TenantRateLimit,
     { provide: APP_FILTER, useClass: ProblemFilter },
     { provide: APP_PIPE, useValue: validationPipe },
   ],
+  exports: [TenantRateLimit],
 })
 export class HttpModule {}

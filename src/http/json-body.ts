@@ -47,8 +47,13 @@ export function parseJson(body: Buffer): unknown {
   try {
     return JSON.parse(body.toString('utf8'), undefined);
   } catch (error) {
-    throw new Problem('malformed_json', `The body is not valid JSON: ${(error as Error).message}.`);
+    throw new Problem('malformed_json', `The body is not valid JSON: ${complaint(error as Error)}.`);
   }
+}
+
+/** What JSON.parse has to say, without the piece of the body that it quotes: it may be a secret. */
+function complaint({ message }: Error): string {
+  return message.replace(/, (\.\.\.)?".*$/s, '');
 }
 
 /**

@@ -3,7 +3,15 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
 import { FieldError, Problem, ProblemCode, PROBLEMS } from '../domain/errors.js';
 import { LOGGER } from '../observability/logger.js';
+import { Metrics } from '../observability/metrics.js';
 import { isTemporary } from '../persistence/database.js';
+
+declare module 'fastify' {
+  interface FastifyReply {
+    /** What it says, where it is a problem. */
+    problemCode?: ProblemCode;
+  }
+}
 
 /** An RFC 9457 problem, as it is sent. */
 export interface ProblemBody {
@@ -19,7 +27,10 @@ export interface ProblemBody {
 /** Turns whatever was thrown into application/problem+json (RFC 9457), and logs what is our own fault. */
 @Catch()
 export class ProblemFilter implements ExceptionFilter {
-  constructor(@Inject(LOGGER) private readonly logger: Logger) {}
+  constructor(
+    private readonly metrics: Metrics,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {}
 
   catch(error: unknown, host: ArgumentsHost): void {
     const http = host.switchToHttp();
@@ -32,15 +43,17 @@ export class ProblemFilter implements ExceptionFilter {
         'request.failed',
       );
     }
+    if (problem.code === 'unauthorized') this.metrics.unauthorized();
     sendProblem(reply, problem, request.id);
   }
 }
 
 export function sendProblem(reply: FastifyReply, problem: Problem, requestId: string): void {
   if (reply.sent) return;
+  reply.problemCode = problem.code;
   // Of a refused body Fastify would close the connection with the rest unread, which resets it and loses this answer.
   // Left open, Node reads the rest and throws it away, until the time for a request is over.
-  void reply.removeHeader('connection');
+  if (reply.raw.shouldKeepAlive) void reply.removeHeader('connection');
   if (problem.retryAfterSeconds !== undefined) void reply.header('retry-after', problem.retryAfterSeconds);
   if (problem.code === 'unauthorized') void reply.header('www-authenticate', 'Bearer');
   void reply

@@ -4,6 +4,13 @@ import { FieldError, invalidRequest, Problem } from '../domain/errors.js';
 
 const OPTIONAL_BODY = 'optionalBody';
 
+/** In a body of fields, however deep: the 16 KiB of a subscription's metadata may hold 8,000. */
+const MAX_MEMBERS = 10_000;
+/** That a refusal names. */
+const MAX_ERRORS = 50;
+/** Of the path, or the message, of one of them. */
+const MAX_TEXT = 500;
+
 /** A DTO that a request without any body stands for as well, as if it were `{}`. */
 export const OptionalBody = (): ClassDecorator => SetMetadata(OPTIONAL_BODY, true);
 
@@ -18,8 +25,9 @@ class DtoPipe extends ValidationPipe {
       if (typeof value !== 'object' || value === null || Array.isArray(value)) {
         throw invalidRequest([{ path: 'body', message: 'must be a JSON object' }]);
       }
+      requireFewMembers(value);
       const errors = droppedFields(value, '');
-      if (errors.length > 0) throw invalidRequest(errors);
+      if (errors.length > 0) throw invalidRequest(named(errors));
     }
     return super.transform(value, metadata) as Promise<unknown>;
   }
@@ -32,8 +40,34 @@ export const validationPipe = new DtoPipe({
   forbidUnknownValues: true,
   transform: true,
   stopAtFirstError: true,
-  exceptionFactory: (errors): Problem => invalidRequest(errors.flatMap((error) => fieldErrors(error, ''))),
+  exceptionFactory: (errors): Problem =>
+    invalidRequest(named(errors.flatMap((error) => fieldErrors(error, '')))),
 });
+
+/** @throws Problem invalid_request before every one of hundreds of thousands of fields is looked at several times */
+function requireFewMembers(value: object): void {
+  let count = 0;
+  const visit = (container: object): void => {
+    const members: unknown[] = Object.values(container);
+    count += members.length;
+    if (count > MAX_MEMBERS) {
+      throw invalidRequest([
+        { path: 'body', message: `must have at most ${MAX_MEMBERS} fields and elements` },
+      ]);
+    }
+    for (const member of members) if (typeof member === 'object' && member !== null) visit(member);
+  };
+  visit(value);
+}
+
+/** An answer does not grow with the mistakes of its request, nor with the names in it. */
+function named(errors: FieldError[]): FieldError[] {
+  return errors
+    .slice(0, MAX_ERRORS)
+    .map(({ path, message }) => ({ path: shortened(path), message: shortened(message) }));
+}
+
+const shortened = (text: string): string => (text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)}…` : text);
 
 /**
  * Members that Nest and class-transformer drop without a word: those called like one of Object.prototype

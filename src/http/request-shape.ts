@@ -1,0 +1,59 @@
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { invalidRequest, Problem } from '../domain/errors.js';
+import { MAX_HEADERS, MAX_QUERY_PARAMETERS } from './edge-limits.js';
+
+/** Refuses what HTTP forbids and Node lets pass, and what is far more than any real request. */
+export function refuseOddRequests(server: FastifyInstance): void {
+  server.addHook('onRequest', (request, reply, done) => {
+    const problem = oddity(request);
+    if (problem === null) {
+      done();
+      return;
+    }
+    // Whoever is in front of us may take what follows on this connection for something else.
+    reply.raw.shouldKeepAlive = false;
+    done(problem);
+  });
+}
+
+function oddity({ raw, url }: FastifyRequest): Problem | null {
+  const { rawHeaders, httpVersion } = raw;
+  // Node parses `HTTP/2.0` in a request line as well. RFC 9112, section 6.1: HTTP/1.0 knows no Transfer-Encoding.
+  const isOld = httpVersion === '1.0';
+  if (!isOld && httpVersion !== '1.1') {
+    return new Problem('malformed_request', 'Speak HTTP/1.1 here, or HTTP/1.0.');
+  }
+  if (isOld && raw.headers['transfer-encoding'] !== undefined) {
+    return new Problem('malformed_request', 'A request of HTTP/1.0 has no Transfer-Encoding.');
+  }
+  if (rawHeaders.length > 2 * MAX_HEADERS) {
+    return new Problem('headers_too_large', `A request may have ${MAX_HEADERS} headers.`);
+  }
+  const hosts = countHosts(rawHeaders);
+  // RFC 9112, section 3.2. HTTP/1.0 needs none.
+  if (hosts > 1 || (hosts === 0 && !isOld)) {
+    return new Problem('malformed_request', 'A request of HTTP/1.1 has one Host header.');
+  }
+  if (queryParameters(url) > MAX_QUERY_PARAMETERS) {
+    const message = `must have at most ${MAX_QUERY_PARAMETERS} parameters`;
+    return invalidRequest([{ path: 'query', message }]);
+  }
+  return null;
+}
+
+/** Names stand at the even places. */
+function countHosts(rawHeaders: readonly string[]): number {
+  let hosts = 0;
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at] as string;
+    if (name.length === 4 && name.toLowerCase() === 'host') hosts += 1;
+  }
+  return hosts;
+}
+
+function queryParameters(url: string): number {
+  let at = url.indexOf('?');
+  let count = 0;
+  for (; at !== -1; at = url.indexOf('&', at + 1)) count += 1;
+  return count;
+}

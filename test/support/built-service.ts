@@ -1,0 +1,72 @@
+import { type ChildProcess, spawn, type SpawnOptions } from 'node:child_process';
+import { once } from 'node:events';
+import { builtMain } from './build.js';
+import { createDatabase } from './database.js';
+import { ENCRYPTION_KEY } from './encryption-key.js';
+import { ADMIN_KEY, client, type Client } from './posthorn.js';
+import { waitFor } from './wait-for.js';
+
+/** The built service in a process of its own, on a fresh database of the tests' PostgreSQL. */
+export interface BuiltService {
+  url: string;
+  admin: Client;
+  /** With the key of a tenant that this makes. */
+  tenant(): Promise<Client>;
+  stdout(): string;
+  stderr(): string;
+  /** SIGTERM; resolves with the exit code when it has ended and its database is gone. */
+  stop(): Promise<number | null>;
+}
+
+/** @param options main: another copy of dist/src/main.js; the rest is for the process */
+export async function startBuiltService({
+  main,
+  env,
+  ...options
+}: SpawnOptions & { main?: string } = {}): Promise<BuiltService> {
+  const database = await createDatabase();
+  const child: ChildProcess = spawn(process.execPath, [main ?? (await builtMain())], {
+    ...options,
+    env: {
+      PATH: process.env['PATH'],
+      HOST: '127.0.0.1',
+      PORT: '0',
+      ADMIN_API_KEY: ADMIN_KEY,
+      ENCRYPTION_KEY,
+      ALLOW_TARGET_RANGES: '127.0.0.0/8',
+      SWEEP_INTERVAL_SECONDS: '0.5',
+      ...env,
+      DATABASE_URL: database.url,
+    },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const said = { stdout: '', stderr: '' };
+  for (const name of ['stdout', 'stderr'] as const) {
+    child[name]!.setEncoding('utf8').on('data', (text: string) => (said[name] += text));
+  }
+  const ended = once(child, 'close') as Promise<[number | null]>;
+  const endWithUs = () => child.kill('SIGKILL');
+  process.once('exit', endWithUs);
+  const url = await waitFor(
+    () => {
+      if (child.exitCode !== null) throw new Error(`It ended with ${child.exitCode}:\n${said.stderr}`);
+      return /API +(http:\S+)\/api\/v1/.exec(said.stderr)?.[1]?.replace('localhost', '127.0.0.1');
+    },
+    { what: 'Posthorn to start', timeoutMs: 30_000 },
+  );
+  const admin = client(url, ADMIN_KEY);
+  return {
+    url,
+    admin,
+    tenant: async () => client(url, (await admin.request('POST', '/tenants', { name: 'one' })).body.api_key),
+    stdout: () => said.stdout,
+    stderr: () => said.stderr,
+    stop: async () => {
+      child.kill('SIGTERM');
+      const [code] = await ended;
+      process.removeListener('exit', endWithUs);
+      await database.drop();
+      return code;
+    },
+  };
+}
