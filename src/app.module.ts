@@ -1,6 +1,7 @@
 import { DynamicModule, Module, Type } from '@nestjs/common';
 import { ScheduleModule } from '@nestjs/schedule';
 import type { Logger } from 'pino';
+import { AuditModule } from './audit/audit.module.js';
 import { CleanupModule } from './cleanup/cleanup.module.js';
 import { Config, Role } from './config/config.js';
 import { ConfigModule } from './config/config.module.js';
@@ -8,6 +9,7 @@ import { DeliveryModule, SweepModule } from './delivery/delivery.module.js';
 import { DlqModule } from './dlq/dlq.module.js';
 import { HttpModule } from './http/http.module.js';
 import { IngestionModule } from './ingestion/ingestion.module.js';
+import { LimitsModule } from './limits/limits.module.js';
 import { ObservabilityModule } from './observability/observability.module.js';
 import { PersistenceModule } from './persistence/persistence.module.js';
 import { QueueModule } from './queue/queue.module.js';
@@ -15,7 +17,7 @@ import { StatusModule } from './status/status.module.js';
 import { SubscriptionModule } from './subscriptions/subscription.module.js';
 import { TenantModule } from './tenants/tenant.module.js';
 
-const API = [TenantModule, SubscriptionModule, IngestionModule, StatusModule, DlqModule];
+const API = [TenantModule, SubscriptionModule, IngestionModule, StatusModule, DlqModule, AuditModule];
 const WORKER = [DeliveryModule];
 const SCHEDULER = [SweepModule, CleanupModule];
 
@@ -38,6 +40,7 @@ export class AppModule {
         ObservabilityModule.with(logger),
         PersistenceModule,
         config.redisUrl === null ? QueueModule.inProcess() : QueueModule.bull(config),
+        config.redisUrl === null ? LimitsModule.inProcess() : LimitsModule.redis(),
         ScheduleModule.forRoot(),
         HttpModule,
         ...features,

@@ -1,5 +1,8 @@
+import { KeyRing } from '../domain/encryption.js';
+import { AddressRanges } from '../domain/address-ranges.js';
 import { AddressRules } from '../domain/target-address.js';
 import { RetryPolicy, resolveRetryPolicy } from '../domain/retry-policy.js';
+import type { RateLimitRule } from '../domain/token-bucket.js';
 import { readRedisUrl } from './redis-url.js';
 
 export const ROLES = ['api', 'worker', 'scheduler', 'all'] as const;
@@ -35,7 +38,16 @@ const VARIABLES = {
     if (value.length < 16) throw new Error('must have at least 16 characters');
     return value;
   }),
+  METRICS_TOKEN: variable<string | null>(null, (value) => {
+    if (!/^[!-~]{16,}$/.test(value)) throw new Error('must have at least 16 characters of ASCII, no spaces');
+    return value;
+  }),
+  ENCRYPTION_KEY: variable<KeyRing | null>(null, (value) => KeyRing.parse(value)),
   ALLOW_TARGET_RANGES: variable<AddressRules | null>(null, (value) => AddressRules.parse(value)),
+  TRUSTED_PROXIES: addressRanges(),
+  CORS_ORIGINS: origins(),
+  TENANT_RATE_LIMIT: decimal(1_000, 0.01, 1_000_000),
+  TENANT_RATE_BURST: wholeNumber(5_000, 1, 10_000_000),
   LOG_LEVEL: variable<(typeof LOG_LEVELS)[number]>('info', (value) =>
     oneOf(LOG_LEVELS, 'info').read(value.toLowerCase()),
   ),
@@ -60,6 +72,7 @@ const VARIABLES = {
 
   RETENTION_HOURS: decimal(72, 1, 24 * 365),
   DLQ_RETENTION_DAYS: decimal(30, 1, 365),
+  AUDIT_RETENTION_DAYS: decimal(90, 1, 3_650),
   CLEANUP_INTERVAL_HOURS: decimal(1, 0.001, 24 * 7),
 } satisfies Record<string, Variable<unknown>>;
 
@@ -84,7 +97,17 @@ export class Config {
   readonly queueShards: number;
   readonly dataDir: string;
   readonly adminApiKey: string | null;
+  /** Opens /metrics. Null: whoever asks sees what names no tenant. */
+  readonly metricsToken: string | null;
+  /** For the secrets of subscriptions. Null in a process that needs none of them. */
+  readonly encryptionKeys: KeyRing | null;
   readonly addressRules: AddressRules;
+  /** CIDRs of the proxies whose X-Forwarded-For is believed. */
+  readonly trustedProxies: readonly string[];
+  /** Origins of web pages that browsers let call the API. */
+  readonly corsOrigins: readonly string[];
+  /** For tenants without a limit of their own. */
+  readonly tenantRate: RateLimitRule;
   readonly logLevel: (typeof LOG_LEVELS)[number];
   readonly retryPolicy: RetryPolicy;
   readonly retryAfterCapMs: number;
@@ -103,6 +126,7 @@ export class Config {
   readonly maxBatchBytes: number;
   readonly retentionHours: number;
   readonly dlqRetentionDays: number;
+  readonly auditRetentionDays: number;
   readonly cleanupIntervalMs: number;
 
   constructor(values: Values) {
@@ -118,7 +142,12 @@ export class Config {
     this.queueShards = values.QUEUE_SHARDS;
     this.dataDir = values.DATA_DIR;
     this.adminApiKey = values.ADMIN_API_KEY;
+    this.metricsToken = values.METRICS_TOKEN;
+    this.encryptionKeys = values.ENCRYPTION_KEY;
     this.addressRules = values.ALLOW_TARGET_RANGES ?? AddressRules.parse(embedded ? '127.0.0.0/8,::1' : '');
+    this.trustedProxies = values.TRUSTED_PROXIES;
+    this.corsOrigins = values.CORS_ORIGINS;
+    this.tenantRate = { perSecond: values.TENANT_RATE_LIMIT, burst: values.TENANT_RATE_BURST };
     this.logLevel = values.LOG_LEVEL;
     this.retryPolicy = defaultRetryPolicy(values);
     this.retryAfterCapMs = values.RETRY_AFTER_CAP_SECONDS * 1000;
@@ -134,6 +163,7 @@ export class Config {
     this.maxBatchBytes = values.MAX_BATCH_BYTES;
     this.retentionHours = values.RETENTION_HOURS;
     this.dlqRetentionDays = values.DLQ_RETENTION_DAYS;
+    this.auditRetentionDays = values.AUDIT_RETENTION_DAYS;
     this.cleanupIntervalMs = values.CLEANUP_INTERVAL_HOURS * 3_600_000;
   }
 
@@ -182,6 +212,11 @@ function contradictions(values: Values): string[] {
       'LEASE_SECONDS must exceed DELIVERY_TIMEOUT_MS by 1 s or more, or attempts would be sent twice',
     );
   }
+  if (values.DATABASE_URL !== null && values.ENCRYPTION_KEY === null && values.ROLE !== 'scheduler') {
+    found.push(
+      'ENCRYPTION_KEY is needed with DATABASE_URL: openssl rand -base64 32 makes one; give every process the same, and keep a copy apart from the database, since secrets cannot be read without it',
+    );
+  }
   if (values.DATABASE_READ_URL !== null && values.DATABASE_URL === null) {
     found.push('DATABASE_READ_URL needs DATABASE_URL: a replica has a primary');
   }
@@ -208,6 +243,36 @@ function variable<T>(fallback: T, read: (value: string) => T): Variable<T> {
 
 function text(): Variable<string | null> {
   return variable<string | null>(null, (value) => value);
+}
+
+function list(read: (entry: string) => string): Variable<readonly string[]> {
+  return variable<readonly string[]>([], (value) =>
+    value
+      .split(',')
+      .map((entry) => entry.trim())
+      .filter((entry) => entry !== '')
+      .map(read),
+  );
+}
+
+function addressRanges(): Variable<readonly string[]> {
+  return list((range) => {
+    AddressRanges.parse([range]);
+    return range;
+  });
+}
+
+function origins(): Variable<readonly string[]> {
+  return list((origin) => {
+    if (
+      URL.canParse(origin) &&
+      /^https?:$/.test(new URL(origin).protocol) &&
+      new URL(origin).origin === origin
+    ) {
+      return origin;
+    }
+    throw new Error(`must hold origins such as https://app.example.com, not "${origin}"`);
+  });
 }
 
 function oneOf<const T extends readonly string[]>(choices: T, fallback: T[number]): Variable<T[number]> {

@@ -1,6 +1,8 @@
 import { Body, Controller, Delete, Get, Header, HttpCode, Param, Post, Query } from '@nestjs/common';
 import { ApiNoContentResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { Scope } from '../http/access.js';
 import { ApiProblems } from '../http/api-docs.js';
+import { Audited } from '../http/audit-trail.js';
 import { TenantId } from '../http/auth.guard.js';
 import { DeliveryResponse } from '../http/delivery.dto.js';
 import { JSON_CONTENT_TYPE } from '../http/raw-json.js';
@@ -15,7 +17,6 @@ import {
 import { DlqService } from './dlq.service.js';
 
 @ApiTags('Dead letters')
-@ApiProblems('unauthorized', 'forbidden')
 @Controller('dlq')
 export class DlqController {
   constructor(private readonly dlq: DlqService) {}
@@ -36,6 +37,8 @@ export class DlqController {
   }
 
   @Post('retry')
+  @Audited('dead_letters.retry')
+  @Scope('subscriptions:write')
   @HttpCode(200)
   @ApiOperation({
     summary: 'Retry all dead letters that match',
@@ -54,6 +57,8 @@ export class DlqController {
   }
 
   @Post('discard')
+  @Audited('dead_letters.discard')
+  @Scope('subscriptions:write')
   @HttpCode(200)
   @ApiOperation({
     summary: 'Discard all dead letters that match',
@@ -83,6 +88,8 @@ export class DlqController {
   }
 
   @Post(':id/retry')
+  @Audited('dead_letter.retry')
+  @Scope('subscriptions:write')
   @HttpCode(200)
   @ApiOperation({
     summary: 'Retry a dead letter',
@@ -100,6 +107,8 @@ export class DlqController {
   }
 
   @Delete(':id')
+  @Audited('dead_letter.discard')
+  @Scope('subscriptions:write')
   @HttpCode(204)
   @ApiOperation({ summary: 'Discard a dead letter', description: 'Its delivery becomes `cancelled`.' })
   @ApiNoContentResponse()

@@ -2,23 +2,13 @@ import { ApiProperty, ApiPropertyOptional, IntersectionType } from '@nestjs/swag
 import { IsIn, IsUUID, ValidateBy } from 'class-validator';
 import { DEAD_REASONS, type DeadReason } from '../domain/delivery-status.js';
 import { isEventType } from '../domain/event-type.js';
+import { ANY_JSON } from '../http/any-json.js';
 import { AttemptResponse, DeliveryResponse } from '../http/delivery.dto.js';
+import { IsTime } from '../http/is-time.js';
 import { MayBeLeftOut } from '../http/may-be-left-out.js';
 import { PageQuery, PageResponse } from '../http/paging.dto.js';
 import { DeadLetterFilter, DeadLetterRow } from '../persistence/repositories/dead-letter.repository.js';
 import { AttemptRow } from '../persistence/repositories/delivery.repository.js';
-
-const RFC3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$/i;
-
-const IsTime = () =>
-  ValidateBy({
-    name: 'isTime',
-    validator: {
-      validate: (value) =>
-        typeof value === 'string' && RFC3339.test(value) && !Number.isNaN(Date.parse(value)),
-      defaultMessage: () => 'must be a time as in RFC 3339, such as 2026-01-31T12:00:00Z',
-    },
-  });
 
 /** Which dead letters are meant; without any field, all of the tenant. */
 export class DeadLetterFilterDto {
@@ -89,9 +79,8 @@ export class DeadLetterDetailResponse extends DeadLetterResponse {
   attempts!: AttemptResponse[];
 
   @ApiProperty({
-    description: 'The payload, byte for byte as it was handed in.',
-    type: 'object',
-    additionalProperties: true,
+    ...ANY_JSON,
+    description: 'The payload, byte for byte as it was handed in; any JSON value.',
     example: { order: 4711 },
   })
   payload!: unknown;

@@ -10,7 +10,9 @@ export type SendFailureCode =
   | 'tls'
   | 'protocol'
   | 'blocked_target'
-  | 'invalid_target';
+  | 'invalid_target'
+  /** Nothing was sent: the fault is in the keys of this service. */
+  | 'secret_unreadable';
 
 /** What came of one HTTP try: an answer of any status, or none. */
 export type SendResult =

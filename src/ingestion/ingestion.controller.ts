@@ -20,11 +20,15 @@ import {
 } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { invalidRequest } from '../domain/errors.js';
+import { Scope } from '../http/access.js';
 import { ApiProblems } from '../http/api-docs.js';
-import { tenantOf } from '../http/auth.guard.js';
+import { Audited, NotAudited } from '../http/audit-trail.js';
+import { keyOwnerOf, tenantOf } from '../http/auth.guard.js';
 import { jsonOf } from '../http/json-body.js';
+import { TenantRateLimit } from '../http/rate-limit.js';
 import { UuidParam } from '../http/uuid-param.pipe.js';
-import type { JsonBody } from './incoming-event.js';
+import type { KeyOwner } from '../persistence/key-cache.js';
+import { eventsIn, type JsonBody } from './incoming-event.js';
 import {
   BatchRequest,
   BatchResponse,
@@ -45,7 +49,7 @@ interface Submission {
 }
 
 /** Of a batch, whose events have a key each: one for all of them would not keep a second batch from being stored. */
-const BatchSubmission = createParamDecorator((_: unknown, context: ExecutionContext): Submission => {
+const BatchSubmission = createParamDecorator((_: unknown, context: ExecutionContext): BatchSubmission => {
   const request = context.switchToHttp().getRequest<FastifyRequest>();
   if (request.headers['idempotency-key'] !== undefined) {
     throw invalidRequest([
@@ -55,13 +59,17 @@ const BatchSubmission = createParamDecorator((_: unknown, context: ExecutionCont
       },
     ]);
   }
-  return { sender: senderOf(request), body: jsonOf(request) };
+  return { sender: senderOf(request), body: jsonOf(request), owner: keyOwnerOf(request) };
 });
+interface BatchSubmission extends Submission {
+  owner: KeyOwner;
+}
+
+const NO_CHANGE = 'events are what is worked on, each stored itself, and change nothing of how';
 
 @ApiTags('Events')
+@Scope('events:write')
 @ApiProblems(
-  'unauthorized',
-  'forbidden',
   'malformed_json',
   'invalid_request',
   'payload_too_large',
@@ -71,9 +79,13 @@ const BatchSubmission = createParamDecorator((_: unknown, context: ExecutionCont
 )
 @Controller()
 export class IngestionController {
-  constructor(private readonly ingestion: IngestionService) {}
+  constructor(
+    private readonly ingestion: IngestionService,
+    private readonly rateLimit: TenantRateLimit,
+  ) {}
 
   @Post('events')
+  @NotAudited(NO_CHANGE)
   @HttpCode(HttpStatus.ACCEPTED)
   @ApiOperation({
     summary: 'Hand in an event',
@@ -94,6 +106,7 @@ export class IngestionController {
   }
 
   @Post('events/batch')
+  @NotAudited(NO_CHANGE)
   @HttpCode(HttpStatus.ACCEPTED)
   @ApiOperation({
     summary: 'Hand in up to 1,000 events',
@@ -103,11 +116,17 @@ export class IngestionController {
   })
   @ApiBody({ type: BatchRequest })
   @ApiAcceptedResponse({ type: BatchResponse })
-  async ingestBatch(@BatchSubmission() { sender, body }: Submission): Promise<BatchResponse> {
+  async ingestBatch(
+    @BatchSubmission() { sender, body, owner }: BatchSubmission,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<BatchResponse> {
+    // The guard has charged one, before anybody knew how many there are.
+    await this.rateLimit.charge(owner, reply, Math.max(eventsIn(body), 1), 1);
     return BatchResponse.from(await this.ingestion.ingestBatch(sender, body));
   }
 
   @Post('webhooks/ingest/:subscription_id')
+  @NotAudited(NO_CHANGE)
   @HttpCode(HttpStatus.ACCEPTED)
   @ApiOperation({
     summary: 'Hand in an event for one subscription',
@@ -129,6 +148,7 @@ export class IngestionController {
   }
 
   @Post('subscriptions/:id/test')
+  @Audited('subscription.test')
   @HttpCode(HttpStatus.ACCEPTED)
   @ApiTags('Subscriptions')
   @ApiOperation({

@@ -1,5 +1,6 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import type { EventStatus } from '../domain/delivery-status.js';
+import { ANY_JSON } from '../http/any-json.js';
 import { toProblem } from '../http/problem.filter.js';
 import type { Accepted } from './ingestion.service.js';
 
@@ -11,16 +12,9 @@ export class EventRequest {
   event_type!: string;
 
   @ApiProperty({
+    ...ANY_JSON,
     description: 'Any JSON value. Subscribers receive exactly these bytes.',
     example: { order: 42, amount: 12.5 },
-    oneOf: [
-      { type: 'object', additionalProperties: true },
-      { type: 'array', items: {} },
-      { type: 'string' },
-      { type: 'number' },
-      { type: 'boolean' },
-    ],
-    nullable: true,
   })
   payload!: unknown;
 
@@ -41,9 +35,9 @@ export class DirectEventRequest {
   event!: string;
 
   @ApiProperty({
+    ...ANY_JSON,
     description: 'Any JSON value. The subscriber receives exactly these bytes.',
     example: { id: 123, name: 'John Doe' },
-    oneOf: [{ type: 'object', additionalProperties: true }, { type: 'array', items: {} }, { type: 'string' }],
   })
   data!: unknown;
 

@@ -49,8 +49,13 @@ export const METRIC_PROVIDERS = [
     help: 'Events that could not be committed for a fault of the service.',
   }),
   makeCounterProvider({
+    name: 'webhook_auth_failures_total',
+    help: 'Requests refused with 401.',
+  }),
+  makeCounterProvider({
     name: 'webhook_rate_limit_hits_total',
-    help: 'Requests refused with 429.',
+    help: 'Requests refused with 429, by limit: that of the tenant, or overload of the service.',
+    labelNames: ['limit'],
   }),
 ];
 
@@ -69,6 +74,7 @@ export class Metrics {
     @InjectMetric('webhook_delivery_lag_seconds') private readonly lag: Histogram,
     @InjectMetric('webhook_processing_duration_seconds') private readonly processing: Histogram,
     @InjectMetric('webhook_processing_errors_total') private readonly processingErrors: Counter,
+    @InjectMetric('webhook_auth_failures_total') private readonly authFailures: Counter,
     @InjectMetric('webhook_rate_limit_hits_total') private readonly rateLimitHits: Counter,
   ) {}
 
@@ -86,8 +92,16 @@ export class Metrics {
     this.events.inc({ result: 'rejected' });
   }
 
+  unauthorized(): void {
+    this.authFailures.inc();
+  }
+
   overloaded(): void {
-    this.rateLimitHits.inc();
+    this.rateLimitHits.inc({ limit: 'overload' });
+  }
+
+  tenantLimited(): void {
+    this.rateLimitHits.inc({ limit: 'tenant' });
   }
 
   ingestFailed(): void {

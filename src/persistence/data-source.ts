@@ -5,9 +5,12 @@ import { CreateDeliveries1790000000001 } from '../../migrations/1790000000001-cr
 import { CreateMaintenanceRun1790000000002 } from '../../migrations/1790000000002-create-maintenance-run.js';
 import { CreatePartitionChanges1790000000003 } from '../../migrations/1790000000003-create-partition-changes.js';
 import { CreateKeyGenerations1790000000004 } from '../../migrations/1790000000004-create-key-generations.js';
+import { ManageTenants1790000000005 } from '../../migrations/1790000000005-manage-tenants.js';
+import { CreateAuditLog1790000000006 } from '../../migrations/1790000000006-create-audit-log.js';
 import { ApiKeyEntity } from './entities/api-key.entity.js';
 import { SubscriptionEntity } from './entities/subscription.entity.js';
 import { TenantEntity } from './entities/tenant.entity.js';
+import { assertScoped } from './tenant-scope.js';
 
 /** Somewhat longer than Postgres' own statement_timeout. */
 const QUERY_TIMEOUT_MS = 35_000;
@@ -23,6 +26,18 @@ class ListeningClient extends pg.Client {
   }
 }
 
+/** Sends no statement that leaves open whose rows it is about: it throws UnscopedStatement instead. */
+class ScopedClient extends ListeningClient {
+  /** `never` fits all that pg's overloads return. */
+  override query(...sent: unknown[]): never {
+    const [statement] = sent as [string | { text?: unknown }];
+    const text = typeof statement === 'string' ? statement : statement.text;
+    if (typeof text !== 'string') throw new TypeError('Only statements whose text can be read are sent.');
+    assertScoped(text);
+    return (super.query as (...sent: unknown[]) => never).apply(this, sent);
+  }
+}
+
 export function dataSourceOptions(url: string, poolSize: number): DataSourceOptions {
   return {
     type: 'postgres',
@@ -35,10 +50,12 @@ export function dataSourceOptions(url: string, poolSize: number): DataSourceOpti
       CreateMaintenanceRun1790000000002,
       CreatePartitionChanges1790000000003,
       CreateKeyGenerations1790000000004,
+      ManageTenants1790000000005,
+      CreateAuditLog1790000000006,
     ],
     applicationName: 'posthorn',
     extra: {
-      Client: ListeningClient,
+      Client: ScopedClient,
       // Every statement has its index. Tables grow from nothing to millions of rows between two runs of ANALYZE,
       // and a prepared plan that scans, chosen while a table was empty, would stay. Bitmap scans read all of a
       // subscription's history to sort it, where an index gives the newest page.
@@ -78,6 +95,11 @@ export function createReplicaPool(url: string, poolSize: number): pg.Pool {
 /** For migrations, which may take as long as they need. */
 export function createDataSource(url: string): DataSource {
   const options = dataSourceOptions(url, 2);
-  const untimed = { options: '-c timezone=UTC -c lock_timeout=0 -c statement_timeout=0', query_timeout: 0 };
-  return new DataSource({ ...options, extra: { ...(options.extra as object), ...untimed } });
+  const extra = {
+    ...(options.extra as object),
+    Client: ListeningClient, // a migration is about everybody
+    options: '-c timezone=UTC -c lock_timeout=0 -c statement_timeout=0',
+    query_timeout: 0,
+  };
+  return new DataSource({ ...options, extra });
 }

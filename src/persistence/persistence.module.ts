@@ -8,9 +8,11 @@ import { ApiKeyEntity } from './entities/api-key.entity.js';
 import { SubscriptionEntity } from './entities/subscription.entity.js';
 import { TenantEntity } from './entities/tenant.entity.js';
 import { KeyCache } from './key-cache.js';
+import { KeyUsage } from './key-usage.js';
 import { ReadDatabase } from './read-database.js';
 import { ReadSide } from './read-side.js';
 import { ApiKeyRepository } from './repositories/api-key.repository.js';
+import { AuditRepository } from './repositories/audit.repository.js';
 import { DeadLetterRepository } from './repositories/dead-letter.repository.js';
 import { DeliveryRepository } from './repositories/delivery.repository.js';
 import { EventRepository } from './repositories/event.repository.js';
@@ -19,6 +21,7 @@ import { LaneRepository } from './repositories/lane.repository.js';
 import { PartitionRepository } from './repositories/partition.repository.js';
 import { PurgeRepository } from './repositories/purge.repository.js';
 import { SubscriptionRepository } from './repositories/subscription.repository.js';
+import { TenantPurgeRepository } from './repositories/tenant-purge.repository.js';
 import { TenantRepository } from './repositories/tenant.repository.js';
 import { SubscriptionCache } from './subscription-cache.js';
 
@@ -28,8 +31,10 @@ const providers = [
   ReadSide,
   ChangeFeed,
   KeyCache,
+  KeyUsage,
   SubscriptionCache,
   ApiKeyRepository,
+  AuditRepository,
   DeadLetterRepository,
   DeliveryRepository,
   EventRepository,
@@ -38,6 +43,7 @@ const providers = [
   PartitionRepository,
   PurgeRepository,
   SubscriptionRepository,
+  TenantPurgeRepository,
   TenantRepository,
 ];
 

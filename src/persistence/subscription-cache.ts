@@ -6,6 +6,7 @@ import { ChangeFeed } from './change-feed.js';
 import { SubscriptionEntity } from './entities/subscription.entity.js';
 import { LaneRules } from './repositories/lane.repository.js';
 import { SubscriptionRepository } from './repositories/subscription.repository.js';
+import { TenantRepository } from './repositories/tenant.repository.js';
 
 /** Entries are dropped when their tenant changes, and after this time in any case. */
 const MAX_AGE_MS = 10 * 60_000;
@@ -26,11 +27,17 @@ export interface Subscription {
   targetUrl: string;
   eventTypes: string[];
   isActive: boolean;
+  /** It, or its tenant, is switched off: its deliveries wait. */
+  isHeld: boolean;
   headers: Record<string, string>;
   retryPolicy: RetryPolicy;
   timeoutMs: number;
   rules: LaneRules;
-  /** The secrets to sign with at this time, the present one first. */
+  /**
+   * The secrets to sign with at this time, the present one first. Decrypted when they are first asked for: most
+   * processes only match events and never sign.
+   * @throws UndecryptableSecret, the same one each time
+   */
   secrets(nowMs: number): string[];
 }
 
@@ -48,6 +55,7 @@ export class SubscriptionCache {
 
   constructor(
     private readonly subscriptions: SubscriptionRepository,
+    private readonly tenantRows: TenantRepository,
     private readonly changes: ChangeFeed,
     private readonly config: Config,
   ) {
@@ -119,22 +127,25 @@ export class SubscriptionCache {
 
   private async load(tenantId: string): Promise<TenantSubscriptions> {
     const loadedAt = Date.now();
-    const entities = await this.subscriptions.all(tenantId);
-    const byId = new Map(entities.map((entity) => [entity.id, this.resolve(entity)]));
+    const [entities, tenant] = await Promise.all([
+      this.subscriptions.all(tenantId),
+      this.tenantRows.find(tenantId),
+    ]);
+    const isSuspended = tenant?.suspended ?? false;
+    const byId = new Map(entities.map((entity) => [entity.id, this.resolve(entity, isSuspended)]));
     for (const id of byId.keys()) this.tenantOf.set(id, tenantId);
     return { loadedAt, byId, byEventType: new Map() };
   }
 
-  private resolve(entity: SubscriptionEntity): Subscription {
-    const { rateLimit, previousSecret, previousSecretExpiresAt } = entity;
-    const previousUntil = previousSecretExpiresAt?.getTime() ?? 0;
-    const both = previousSecret === null ? [entity.secret] : [entity.secret, previousSecret];
+  private resolve(entity: SubscriptionEntity, isTenantSuspended: boolean): Subscription {
+    const { rateLimit } = entity;
     return {
       id: entity.id,
       tenantId: entity.tenantId,
       targetUrl: entity.targetUrl,
       eventTypes: entity.eventTypes,
       isActive: entity.isActive,
+      isHeld: !entity.isActive || isTenantSuspended,
       headers: entity.headers,
       retryPolicy:
         entity.retryPolicy === null ? this.config.retryPolicy : resolveRetryPolicy(entity.retryPolicy),
@@ -147,7 +158,32 @@ export class SubscriptionCache {
         spacingMs: rateLimit && (rateLimit.period_seconds * 1000 * SPACING_MARGIN) / rateLimit.limit,
         maxConcurrency: entity.maxConcurrency,
       },
-      secrets: (nowMs) => (nowMs < previousUntil ? both : both.slice(0, 1)),
+      secrets: this.secretsOf(entity),
     };
   }
+
+  private secretsOf(entity: SubscriptionEntity): Subscription['secrets'] {
+    const { secret, previousSecret } = entity;
+    const previousUntil = entity.previousSecretExpiresAt?.getTime() ?? 0;
+    const present = once(() => [this.subscriptions.reveal(secret, entity)]);
+    const both = once(() =>
+      previousSecret === null ? present() : [...present(), this.subscriptions.reveal(previousSecret, entity)],
+    );
+    return (nowMs) => (nowMs < previousUntil ? both() : present());
+  }
+}
+
+/** What `read` gives or throws, read at the first call alone. */
+function once<T extends object>(read: () => T): () => T {
+  let value: T | undefined;
+  let failure: Error | undefined;
+  return () => {
+    if (value) return value;
+    if (failure) throw failure;
+    try {
+      return (value = read());
+    } catch (error) {
+      throw (failure = error as Error);
+    }
+  };
 }

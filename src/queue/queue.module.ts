@@ -12,9 +12,9 @@ import { RedisConnections } from './redis-connections.js';
 /** After an error Bull asks for the next job again after this time; its own five seconds are a long time to wait. */
 const RETRY_PROCESS_MS = 500;
 
-/** The connections that all Bull queues share. */
+/** The connections that all Bull queues share, and the rate limiter with them. */
 @Module({ providers: [RedisConnections], exports: [RedisConnections] })
-class RedisModule {}
+export class RedisModule {}
 
 /** Provides {@link LaneScheduler} to every module. */
 @Module({})

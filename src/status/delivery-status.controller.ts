@@ -1,6 +1,8 @@
 import { Controller, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { Scope } from '../http/access.js';
 import { ApiProblems } from '../http/api-docs.js';
+import { Audited } from '../http/audit-trail.js';
 import { TenantId } from '../http/auth.guard.js';
 import {
   DeliveryPageResponse,
@@ -13,7 +15,6 @@ import { DeliveryStatusService } from './delivery-status.service.js';
 import { DeliveryQuery } from './status.dto.js';
 
 @ApiTags('Deliveries')
-@ApiProblems('unauthorized', 'forbidden')
 @Controller()
 export class DeliveryStatusController {
   constructor(private readonly deliveries: DeliveryStatusService) {}
@@ -50,6 +51,8 @@ export class DeliveryStatusController {
   }
 
   @Post('deliveries/:id/retry')
+  @Audited('delivery.retry')
+  @Scope('subscriptions:write')
   @HttpCode(200)
   @ApiOperation({
     summary: 'Retry a delivery',
@@ -65,6 +68,8 @@ export class DeliveryStatusController {
   }
 
   @Post('deliveries/:id/cancel')
+  @Audited('delivery.cancel')
+  @Scope('subscriptions:write')
   @HttpCode(200)
   @ApiOperation({
     summary: 'Cancel a delivery',

@@ -8,7 +8,6 @@ import { EventStatusService } from './event-status.service.js';
 import { EventDetailResponse, EventPageResponse, EventQuery, EventStatusResponse } from './status.dto.js';
 
 @ApiTags('Events')
-@ApiProblems('unauthorized', 'forbidden')
 @Controller('events')
 export class EventStatusController {
   constructor(private readonly events: EventStatusService) {}

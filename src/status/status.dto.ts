@@ -7,6 +7,7 @@ import {
   eventStatus,
 } from '../domain/delivery-status.js';
 import { isEventType } from '../domain/event-type.js';
+import { ANY_JSON } from '../http/any-json.js';
 import { DeliveryResponse } from '../http/delivery.dto.js';
 import { MayBeLeftOut } from '../http/may-be-left-out.js';
 import { PageQuery, PageResponse } from '../http/paging.dto.js';
@@ -121,9 +122,8 @@ export class EventResponse {
 
 export class EventDetailResponse extends EventResponse {
   @ApiProperty({
+    ...ANY_JSON,
     description: 'Byte for byte as it was handed in; any JSON value.',
-    type: 'object',
-    additionalProperties: true,
     example: { order: 42, amount: 12.5 },
   })
   payload!: unknown;

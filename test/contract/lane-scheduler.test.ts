@@ -12,6 +12,7 @@ import { createLogger, LOGGER } from '../../src/observability/logger.js';
 import { laneQueueNames, shardOf } from '../../src/queue/lane-queue-names.js';
 import { LaneScheduler, WAKE_HORIZON_MS } from '../../src/queue/lane-scheduler.js';
 import { QueueModule } from '../../src/queue/queue.module.js';
+import { ENCRYPTION_KEY } from '../support/encryption-key.js';
 import {
   type RedisCluster,
   type RedisSentinel,
@@ -33,7 +34,7 @@ const closeAll = async (): Promise<void> => {
 };
 
 async function open(env: Environment): Promise<LaneScheduler> {
-  const config = loadConfig({ DATABASE_URL: 'postgres://unused', ...env });
+  const config = loadConfig({ DATABASE_URL: 'postgres://unused', ENCRYPTION_KEY, ...env });
   @Module({
     imports: [
       ConfigModule.with(config),

@@ -1,6 +1,7 @@
 import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { PROBLEMS } from '../../src/domain/errors.js';
+import { MAX_BODY_BYTES } from '../../src/http/body-limits.js';
 import { Simulator, startSimulator } from '../../src/simulator/simulator.js';
 import { guardedOperations, hasParameter, keyed, nameOf, Operation, pathWith } from '../support/openapi.js';
 import { Answer, Posthorn, startPosthorn, TestTenant } from '../support/posthorn.js';
@@ -172,7 +173,7 @@ describe('every route that takes a body', () => {
 
   it('refuses a body beyond its limit', async () => {
     const large = (operation: Operation) =>
-      withMember(operation, `"payload":"${'x'.repeat(MAX_BATCH_BYTES)}"`);
+      withMember(operation, `"payload":"${'x'.repeat(MAX_BODY_BYTES)}"`);
     await sendToAll(large, {}, (answer, operation) =>
       expectProblem(answer, nameOf(operation), 'payload_too_large'),
     );

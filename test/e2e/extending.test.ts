@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createDatabase } from '../support/database.js';
+import { ENCRYPTION_KEY } from '../support/encryption-key.js';
 import { codeBlocks, readDocument, ROOT } from '../support/markdown.js';
 import { ADMIN_KEY, client, type TestTenant } from '../support/posthorn.js';
 import { waitFor } from '../support/wait-for.js';
@@ -112,6 +113,7 @@ describe('the service with the module', () => {
         HOST: '127.0.0.1',
         DATABASE_URL: database.url,
         ADMIN_API_KEY: ADMIN_KEY,
+        ENCRYPTION_KEY,
         ALLOW_TARGET_RANGES: '127.0.0.0/8',
         LOG_LEVEL: 'silent',
       },
@@ -141,7 +143,7 @@ describe('the service with the module', () => {
 
   it("answers with the tenant's own figures", async () => {
     const [one, other] = [await tenant(), await tenant()];
-    const target = { target_url: 'http://127.0.0.1:9/' };
+    const target = { target_url: 'http://127.0.0.1:60009/' };
     const { body, status, text } = await one.request('POST', '/subscriptions', target);
     expect(status, text).toBe(201);
     await one.request('POST', '/events', { event_type: 'a', payload: 1 });

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { builtMain } from '../support/build.js';
 import { createDatabase } from '../support/database.js';
+import { ENCRYPTION_KEY } from '../support/encryption-key.js';
 import {
   type RedisCluster,
   type RedisSentinel,
@@ -50,6 +51,7 @@ describe('a Redis that refuses the login is said to, without the password', () =
           ROLE: 'worker',
           PORT: '0',
           DATABASE_URL: database.url,
+          ENCRYPTION_KEY,
           REDIS_URL: redisUrl(),
         },
       });

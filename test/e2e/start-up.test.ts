@@ -4,6 +4,7 @@ import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { builtMain } from '../support/build.js';
+import { ENCRYPTION_KEY } from '../support/encryption-key.js';
 import { DataFolder } from '../support/process.js';
 import { waitFor } from '../support/wait-for.js';
 
@@ -86,7 +87,7 @@ describe('SIGTERM', () => {
   );
 
   it('ends a service that waits for PostgreSQL', async () => {
-    await launch({ DATABASE_URL: 'postgres://127.0.0.1:1/nothing' });
+    await launch({ DATABASE_URL: 'postgres://127.0.0.1:1/nothing', ENCRYPTION_KEY });
     await waitFor(() => output.includes('Waiting for PostgreSQL'), { what: 'the service to wait' });
     child.kill('SIGTERM');
     expect(await ended, output).toEqual([0, null]);

@@ -3,6 +3,7 @@ import pg from 'pg';
 import { DataSource } from 'typeorm';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { CleanupService } from '../../src/cleanup/cleanup.service.js';
+import { TenantPurge } from '../../src/cleanup/tenant-purge.js';
 import { loadConfig } from '../../src/config/config.js';
 import { uuidV7 } from '../../src/domain/uuid-v7.js';
 import { createLogger } from '../../src/observability/logger.js';
@@ -13,7 +14,9 @@ import { HeartbeatRepository } from '../../src/persistence/repositories/heartbea
 import { AttemptResult, LaneRepository } from '../../src/persistence/repositories/lane.repository.js';
 import { PartitionRepository } from '../../src/persistence/repositories/partition.repository.js';
 import { PurgeRepository } from '../../src/persistence/repositories/purge.repository.js';
+import { TenantPurgeRepository } from '../../src/persistence/repositories/tenant-purge.repository.js';
 import { createDatabase } from '../support/database.js';
+import { ENCRYPTION_KEY } from '../support/encryption-key.js';
 import { Rows } from '../support/rows.js';
 import { waitFor } from '../support/wait-for.js';
 
@@ -35,7 +38,9 @@ const NOTHING = {
   deliveries: 0,
   attempts: 0,
   events: 0,
+  keys: 0,
   expired: 0,
+  audit_entries: 0,
 };
 
 let database: Awaited<ReturnType<typeof createDatabase>>;
@@ -54,12 +59,15 @@ beforeEach(async () => {
   const connections = new Database(dataSource);
   partitions = new PartitionRepository(connections);
   lanes = new LaneRepository(connections);
+  const config = loadConfig({ DATABASE_URL: database.url, ENCRYPTION_KEY });
+  const logger = createLogger('silent', 'scheduler');
   cleanup = new CleanupService(
     partitions,
     new PurgeRepository(connections),
+    new TenantPurge(new TenantPurgeRepository(connections), logger),
     new HeartbeatRepository(connections),
-    loadConfig({ DATABASE_URL: database.url }),
-    createLogger('silent', 'scheduler'),
+    config,
+    logger,
   );
   tenant = await rows.tenant();
   subscription = await rows.subscription(tenant);

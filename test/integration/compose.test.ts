@@ -11,6 +11,7 @@ import { freePort } from '../../src/embedded/free-port.js';
 import { startSimulator } from '../../src/simulator/simulator.js';
 import { builtMain } from '../support/build.js';
 import { execute, withDatabase } from '../support/database.js';
+import { ENCRYPTION_KEY } from '../support/encryption-key.js';
 import { client, type Client } from '../support/posthorn.js';
 import { freshRedis } from '../support/redis.js';
 import { waitFor } from '../support/wait-for.js';
@@ -18,6 +19,7 @@ import { waitFor } from '../support/wait-for.js';
 const ROOT = resolve(import.meta.dirname, '../..');
 const ROLES = ['api', 'worker', 'scheduler'] as const;
 const ADMIN_API_KEY = 'an-admin-key-for-compose';
+const SECRETS = { ADMIN_API_KEY, ENCRYPTION_KEY };
 /** What src/main.ts adds to SHUTDOWN_DEADLINE_SECONDS before it gives up. */
 const CLOSING_SECONDS = 10;
 
@@ -33,6 +35,12 @@ interface ComposeService {
   depends_on?: Record<string, { condition: string }>;
   stop_grace_period?: string;
   read_only?: boolean;
+  tmpfs?: string[];
+  cap_drop?: string[];
+  cap_add?: string[];
+  security_opt?: string[];
+  privileged?: boolean;
+  user?: string;
 }
 
 /** As `docker compose` does it, for the forms that the file uses: `${NAME:-default}` and `${NAME:?message}`. */
@@ -63,10 +71,11 @@ function command(pattern: RegExp): string[] {
 }
 
 describe('docker-compose.yml', () => {
-  const services = compose({ ADMIN_API_KEY });
+  const services = compose(SECRETS);
 
-  it('wants an admin key, and says so', () => {
-    expect(() => compose({})).toThrow(/ADMIN_API_KEY is missing a value: Set it/);
+  it('wants an admin key and an encryption key, and says so', () => {
+    expect(() => compose({ ENCRYPTION_KEY })).toThrow(/ADMIN_API_KEY is missing a value: Set it/);
+    expect(() => compose({ ADMIN_API_KEY })).toThrow(/ENCRYPTION_KEY is missing a value: Set it/);
   });
 
   it.each(ROLES)('%s: waits for both databases, and is given time to stop', (role) => {
@@ -77,7 +86,16 @@ describe('docker-compose.yml', () => {
     });
     const seconds = Number(/^(\d+)s$/.exec(service.stop_grace_period!)![1]);
     expect(seconds).toBeGreaterThan(loadConfig({}).shutdownDeadlineMs / 1000 + CLOSING_SECONDS);
-    expect(service.read_only).toBe(true);
+  });
+
+  it.each(ROLES)('%s: may do nothing to the machine, and write nothing but /tmp', (role) => {
+    const { cap_drop, cap_add, security_opt, read_only, tmpfs, volumes, privileged, user } = services[role]!;
+    expect({ cap_drop, cap_add, security_opt, read_only, tmpfs, volumes, privileged, user }).toEqual({
+      cap_drop: ['ALL'],
+      security_opt: ['no-new-privileges:true'],
+      read_only: true,
+      tmpfs: ['/tmp'],
+    });
   });
 
   it.each(ROLES)('%s: sets only variables that exist, to values that are right', (role) => {
@@ -90,7 +108,7 @@ describe('docker-compose.yml', () => {
     for (const role of ROLES) expect(services[role]!.container_name).toBeUndefined();
     expect(services['worker']!.ports ?? services['scheduler']!.ports).toBeUndefined();
     expect(services['api']!.ports).toEqual(['8000:8000']);
-    expect(compose({ ADMIN_API_KEY, API_PORTS: '8000-8002' })['api']!.ports).toEqual(['8000-8002:8000']);
+    expect(compose({ ...SECRETS, API_PORTS: '8000-8002' })['api']!.ports).toEqual(['8000-8002:8000']);
   });
 
   it('points at the databases beside it', () => {
@@ -157,7 +175,7 @@ describe('the command of the image', () => {
   /** The container of a role, with this machine's databases in the places of those of the file. */
   async function start(role: (typeof ROLES)[number], extra: Record<string, string> = {}): Promise<Running> {
     const env = {
-      ...compose({ ADMIN_API_KEY })[role]!.environment!,
+      ...compose(SECRETS)[role]!.environment!,
       DATABASE_URL: databaseUrl,
       REDIS_URL: redisUrl,
       PORT: String(await freePort()),

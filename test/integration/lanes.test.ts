@@ -231,24 +231,6 @@ describe('a failing delivery', () => {
     await waitFor(() => arrivals('/gone/c') === held + (5 - held), { what: 'the held deliveries' });
   });
 
-  it('to a forbidden address is never sent and dead at once', async () => {
-    const posthorn = await start({ ALLOW_TARGET_RANGES: '10.9.9.0/24' });
-    const tenant = await posthorn.tenant();
-    await tenant.request('POST', '/subscriptions', {
-      target_url: `http://localhost:${simulator.port}/ok/never`,
-    });
-    await tenant.request('POST', '/events', { event_type: 'a', payload: 1 });
-    const [deadLetter] = await waitFor(
-      async () => {
-        const { body } = await tenant.request('GET', '/dlq');
-        return body.data.length === 1 && body.data;
-      },
-      { what: 'a dead letter' },
-    );
-    expect(deadLetter).toMatchObject({ reason: 'blocked_target', attempt_count: 1 });
-    expect(simulator.total).toBe(0);
-  });
-
   it('of a deleted subscription is dead with that reason', async () => {
     const posthorn = await start();
     const tenant = await posthorn.tenant();

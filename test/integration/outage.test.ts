@@ -60,7 +60,7 @@ it('a change made while a process could not hear of it is seen once it listens a
   const elsewhere = await fetch(`${other.url}/api/v1/subscriptions`, {
     method: 'POST',
     headers: { authorization: `Bearer ${tenant.apiKey}`, 'content-type': 'application/json' },
-    body: JSON.stringify({ target_url: 'http://127.0.0.1:9/never' }),
+    body: JSON.stringify({ target_url: 'http://127.0.0.1:60009/never' }),
   });
   expect(elsewhere.status).toBe(201);
   proxy.mend();

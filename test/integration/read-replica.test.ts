@@ -22,7 +22,7 @@ beforeAll(async () => {
   rows = new Rows(postgres.primaryUrl);
   replicaRows = new Rows(postgres.replicaUrl);
   tenant = await posthorn.tenant();
-  const { body } = await tenant.request('POST', '/subscriptions', { target_url: 'http://127.0.0.1:9/' });
+  const { body } = await tenant.request('POST', '/subscriptions', { target_url: 'http://127.0.0.1:60009/' });
   subscription = body.id;
 }, 120_000);
 afterAll(async () => {
@@ -105,7 +105,7 @@ describe('with a replica', () => {
     const again = { event_type: 'order.paid', payload: { key: 'decided' }, idempotency_key: 'decided' };
     expect((await tenant.request('POST', '/events', again)).status).toBe(200);
     const other = await posthorn.tenant();
-    const made = await other.request('POST', '/subscriptions', { target_url: 'http://127.0.0.1:9/' });
+    const made = await other.request('POST', '/subscriptions', { target_url: 'http://127.0.0.1:60009/' });
     expect((await other.request('GET', `/subscriptions/${made.body.id}`)).status).toBe(200);
     expect((await other.request('GET', `/status/subscription/${made.body.id}`)).status).toBe(200);
     expect((await tenant.request('POST', `/deliveries/${delivery}/cancel`)).status).toBe(200);

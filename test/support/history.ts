@@ -31,12 +31,12 @@ export class History {
       [TENANTS],
     );
     await rows.query(
-      `insert into api_key (id, tenant_id, name, key_hash, prefix, last_four)
-       select gen_random_uuid(), id, 'a key', sha256(id::text::bytea), 'pk', 'abcd' from tenant`,
+      `insert into api_key (id, tenant_id, name, key_hash, prefix, last_four, scopes)
+       select gen_random_uuid(), id, 'a key', sha256(id::text::bytea), 'pk', 'abcd', '{admin}' from tenant`,
     );
     await rows.query(
       `insert into subscription (id, tenant_id, target_url, event_types, is_active, secret, headers, metadata)
-       select gen_random_uuid(), (array(select id from tenant))[1 + n % $1::int], 'http://127.0.0.1:9/', '{}', true,
+       select gen_random_uuid(), (array(select id from tenant))[1 + n % $1::int], 'http://127.0.0.1:60009/', '{}', true,
               'whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA', '{}', '{}'
        from generate_series(1, $2::int) as n`,
       [TENANTS, SUBSCRIPTIONS],
@@ -80,7 +80,8 @@ export class History {
   /** A lane that has something to be tried again later. */
   async waitingLane(): Promise<string> {
     const [found] = await this.rows.query<{ id: string }>(
-      'select subscription_id as id from delivery where next_attempt_at > now() limit 1',
+      'select subscription_id as id from delivery where tenant_id = $1 and next_attempt_at > now() limit 1',
+      [this.tenantId],
     );
     return found?.id ?? this.busiest;
   }

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { DataSource } from 'typeorm';
+import { loadConfig } from '../../src/config/config.js';
 import { uuidV7 } from '../../src/domain/uuid-v7.js';
 import { Database } from '../../src/persistence/database.js';
 import { ApiKeyEntity } from '../../src/persistence/entities/api-key.entity.js';
@@ -18,6 +19,7 @@ import {
 import { PartitionRepository } from '../../src/persistence/repositories/partition.repository.js';
 import { PurgeRepository } from '../../src/persistence/repositories/purge.repository.js';
 import { SubscriptionRepository } from '../../src/persistence/repositories/subscription.repository.js';
+import { TenantPurgeRepository } from '../../src/persistence/repositories/tenant-purge.repository.js';
 import { TenantRepository } from '../../src/persistence/repositories/tenant.repository.js';
 import type { History } from './history.js';
 
@@ -46,6 +48,7 @@ export interface Picks {
   claimed: (count: number) => Promise<ClaimedDelivery[]>;
 }
 
+const GREATEST_ID = 'ffffffff-ffff-ffff-ffff-ffffffffffff';
 const PAGE = { limit: 50, cursor: null };
 
 export const HOT_STATEMENTS: HotStatement[] = [
@@ -100,14 +103,15 @@ export const HOT_STATEMENTS: HotStatement[] = [
   {
     does: 'looks for lanes that are due',
     run: ({ lanes }) => lanes.dueLanes(),
-    indexes: ['delivery_due|delivery_by_subscription', 'subscription_pkey'],
+    indexes: ['delivery_due|delivery_by_subscription', 'subscription_pkey', 'tenant_pkey'],
     blocks: 500 * 25,
   },
   {
     does: 'makes a lane due now',
     isNamed: true,
-    run: async ({ subscriptions }, { history }) => subscriptions.expedite(await history.waitingLane()),
-    indexes: ['delivery_due|delivery_by_subscription', 'delivery_pkey'],
+    run: async ({ subscriptions }, { tenantId, history }) =>
+      subscriptions.expedite(tenantId, await history.waitingLane()),
+    indexes: ['delivery_due|delivery_by_subscription', 'delivery_by_tenant|delivery_pkey'],
     blocks: 100 * 30,
   },
   {
@@ -130,7 +134,7 @@ export const HOT_STATEMENTS: HotStatement[] = [
     does: 'finds an event',
     run: async ({ events }, { tenantId, history }) =>
       events.find(tenantId, (await history.delivery('delivered')).event_id),
-    indexes: ['delivery_pkey', 'event_pkey|event_by_tenant'],
+    indexes: ['delivery_by_tenant|delivery_pkey', 'event_pkey|event_by_tenant'],
     partitions: 1,
     blocks: 20,
   },
@@ -145,19 +149,19 @@ export const HOT_STATEMENTS: HotStatement[] = [
   {
     does: 'lists 50 events',
     run: ({ events }, { tenantId }) => events.list(tenantId, PAGE, {}),
-    indexes: ['delivery_pkey', 'event_by_tenant|event_pkey'],
+    indexes: ['delivery_by_tenant|delivery_pkey', 'event_by_tenant|event_pkey'],
     blocks: 50 * 25,
   },
   {
     does: 'lists 50 events of a tenant that has few',
     run: ({ events }, { history }) => events.list(history.quietTenantId, PAGE, {}),
-    indexes: ['delivery_pkey', 'event_by_tenant'],
+    indexes: ['delivery_by_tenant|delivery_pkey', 'event_by_tenant'],
     blocks: 50 * 25,
   },
   {
     does: 'lists 50 events of a type',
     run: ({ events }, { tenantId }) => events.list(tenantId, PAGE, { eventType: 'type.3' }),
-    indexes: ['delivery_pkey', 'event_by_tenant|event_pkey'],
+    indexes: ['delivery_by_tenant|delivery_pkey', 'event_by_tenant|event_pkey'],
     blocks: 50 * 60,
   },
   {
@@ -254,8 +258,58 @@ export const HOT_STATEMENTS: HotStatement[] = [
       await history.switchOffDueLane();
       await purge.expireBatch(Date.now(), Date.now());
     },
-    indexes: ['delivery_due|delivery_by_subscription', 'delivery_pkey'],
-    blocks: 1_000,
+    indexes: [
+      'delivery_due|delivery_by_subscription',
+      'delivery_pkey',
+      'subscription_by_tenant|subscription_pkey',
+      'tenant_pkey',
+    ],
+    blocks: 2_000,
+  },
+  {
+    does: 'looks at 2,000 deliveries of a tenant, none of which has had its time',
+    run: ({ tenantPurge }, { tenantId }) =>
+      tenantPurge.deleteDeliveries(tenantId, { endedBeforeMs: 0 }, GREATEST_ID),
+    indexes: ['delivery_by_tenant', 'delivery_pkey|delivery_by_tenant', 'delivery_attempt_pkey'],
+    blocks: 2_000,
+  },
+  {
+    does: 'looks at all deliveries of a tenant that has few',
+    run: ({ tenantPurge }, { history }) =>
+      tenantPurge.deleteDeliveries(history.quietTenantId, { endedBeforeMs: 0 }, GREATEST_ID),
+    indexes: ['delivery_by_tenant', 'delivery_pkey|delivery_by_tenant', 'delivery_attempt_pkey'],
+    blocks: 500,
+  },
+  {
+    does: 'looks at 2,000 events of a tenant, all of which have a delivery still',
+    run: ({ tenantPurge }, { tenantId }) => tenantPurge.deleteEvents(tenantId, 'everything', null),
+    indexes: [
+      'event_by_tenant',
+      'event_pkey|event_by_tenant',
+      'delivery_pkey',
+      'idempotency_key_pkey',
+      'idempotency_key_old_pkey',
+    ],
+    blocks: 2_000 * 10,
+  },
+  {
+    does: 'deletes the idempotency keys of a tenant',
+    run: ({ tenantPurge }, { history }) =>
+      tenantPurge.deleteKeys(history.quietTenantId, 'idempotency_key', null),
+    indexes: ['idempotency_key_pkey'],
+    blocks: 20,
+  },
+  {
+    does: 'asks whether a tenant that is being deleted has anything left',
+    run: ({ tenantPurge }) => tenantPurge.deleteTenant(uuidV7(1), 0),
+    indexes: [
+      'tenant_pkey|tenant_to_remove',
+      'delivery_by_tenant',
+      'event_by_tenant',
+      'idempotency_key_pkey',
+      'idempotency_key_old_pkey',
+    ],
+    blocks: 90,
   },
   {
     does: 'counts what is open and dead',
@@ -264,11 +318,10 @@ export const HOT_STATEMENTS: HotStatement[] = [
     blocks: 1_500,
   },
   {
-    does: 'finds the owner of a key',
-    run: ({ apiKeys }, { tenantId }) => apiKeys.findOwner(hashOf(tenantId)),
-    indexes: ['api_key_hash_key'],
-    partitions: 1,
-    blocks: 4,
+    does: 'finds the owners of keys',
+    run: ({ apiKeys }, { tenantId }) => apiKeys.findOwners([hashOf(tenantId)]),
+    indexes: ['api_key_hash_key', 'tenant_pkey'],
+    blocks: 8,
   },
   {
     does: 'finds a tenant',
@@ -302,7 +355,7 @@ export const HOT_STATEMENTS: HotStatement[] = [
 export function repositoriesOf(source: DataSource) {
   const database = new Database(source);
   return {
-    apiKeys: new ApiKeyRepository(source.getRepository(ApiKeyEntity)),
+    apiKeys: new ApiKeyRepository(source.getRepository(ApiKeyEntity), database),
     deadLetters: new DeadLetterRepository(database),
     deliveries: new DeliveryRepository(database),
     events: new EventRepository(database),
@@ -310,7 +363,12 @@ export function repositoriesOf(source: DataSource) {
     lanes: new LaneRepository(database),
     partitions: new PartitionRepository(database),
     purge: new PurgeRepository(database),
-    subscriptions: new SubscriptionRepository(source.getRepository(SubscriptionEntity), database),
+    subscriptions: new SubscriptionRepository(
+      source.getRepository(SubscriptionEntity),
+      database,
+      loadConfig({}),
+    ),
+    tenantPurge: new TenantPurgeRepository(database),
     tenants: new TenantRepository(source.getRepository(TenantEntity)),
   };
 }

@@ -3,9 +3,11 @@ import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { request } from 'undici';
 import { AppModule } from '../../src/app.module.js';
 import { loadConfig } from '../../src/config/config.js';
+import { EDGE_LIMITS, EdgeLimits } from '../../src/http/edge-limits.js';
 import { createLogger } from '../../src/observability/logger.js';
 import { createServer } from '../../src/server.js';
 import { createDatabase } from './database.js';
+import { ENCRYPTION_KEY } from './encryption-key.js';
 
 export const ADMIN_KEY = 'admin-key-of-the-tests';
 
@@ -45,6 +47,8 @@ export interface PosthornOptions {
   env?: Record<string, string>;
   /** An existing database instead of a fresh one, which is then not dropped. */
   databaseUrl?: string;
+  /** Of connections, in the place of those that suit real clients. */
+  limits?: Partial<EdgeLimits>;
 }
 
 /** Posthorn in this process, on a port and a database of its own; in-process lanes unless REDIS_URL is given. */
@@ -55,7 +59,11 @@ export async function startPosthorn(options: PosthornOptions = {}): Promise<Post
   const config = loadConfig({
     HOST: '127.0.0.1',
     PORT: '0',
+    // Counted, and out of reach.
+    TENANT_RATE_LIMIT: '1000000',
+    TENANT_RATE_BURST: '10000000',
     ADMIN_API_KEY: ADMIN_KEY,
+    ENCRYPTION_KEY,
     ALLOW_TARGET_RANGES: '127.0.0.0/8',
     LOG_LEVEL: 'silent',
     SWEEP_INTERVAL_SECONDS: '0.5',
@@ -65,7 +73,10 @@ export async function startPosthorn(options: PosthornOptions = {}): Promise<Post
     DATABASE_URL: database.url,
   });
   const logger = createLogger(config.logLevel, config.role);
-  const app = await createServer(AppModule.forRole(config, logger), config, logger);
+  const app = await createServer(AppModule.forRole(config, logger), config, logger, {
+    ...EDGE_LIMITS,
+    ...options.limits,
+  });
   await app.listen(config.port, config.host);
   const url = await app.getUrl();
   const admin = client(url, ADMIN_KEY);

@@ -28,7 +28,7 @@ export class Rows {
 
   async subscription(
     tenantId: string,
-    { isActive = true, targetUrl = 'http://127.0.0.1:9/' } = {},
+    { isActive = true, targetUrl = 'http://127.0.0.1:60009/' } = {},
   ): Promise<string> {
     const id = uuidV7(Date.now());
     await this.query(

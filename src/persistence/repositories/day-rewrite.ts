@@ -52,7 +52,8 @@ async function countDay(
     'attempts', coalesce(sum(attempt_count) ${filter}, 0))`;
   return database.transaction(async (connection) => {
     await connection.run(`set local enable_seqscan = on; set local statement_timeout = ${SCAN_MS}`);
-    const text = `select ${counts(`filter (where ${IS_KEPT})`)} as kept, ${counts('')} as all from ${deliveries} t`;
+    const text = `select ${counts(`filter (where ${IS_KEPT})`)} as kept, ${counts('')} as all from ${deliveries} t
+      /* all tenants: a day */`;
     const [row] = await connection.run<{ kept: DayCounts; all: DayCounts }>(
       { text, query_timeout: SCAN_MS },
       keptValues(keep),
@@ -129,7 +130,7 @@ async function copyAndSwap(
   });
   await database.transaction(async (connection) => {
     await connection.run(`set local enable_seqscan = on; set local statement_timeout = ${SCAN_MS}`);
-    const text = `insert into ${copy} select t.* from ${partition} t where ${kept}`;
+    const text = `insert into ${copy} select t.* from ${partition} t where ${kept} /* all tenants: a day */`;
     await connection.run({ text, query_timeout: SCAN_MS }, values);
     // What attaching it would otherwise read the whole copy for, under the lock.
     const range = `${key} >= '${from}' and ${key} < '${to}'`;
@@ -141,9 +142,10 @@ async function copyAndSwap(
   await changeLayout(database, async (connection) => {
     const changed = 'any (array(select key from partition_change))';
     await connection.run(`lock table ${table} in access exclusive mode`);
-    await connection.run(`delete from ${copy} where ${key} = ${changed}`);
+    await connection.run(`delete from ${copy} where ${key} = ${changed} /* all tenants: a day */`);
     await connection.run(
-      `insert into ${copy} select t.* from ${partition} t where t.${key} = ${changed} and (${kept})`,
+      `insert into ${copy} select t.* from ${partition} t where t.${key} = ${changed} and (${kept})
+       /* all tenants: a day */`,
       values,
     );
     await connection.run(`alter table ${table} detach partition ${partition}`);

@@ -121,7 +121,7 @@ export class DeadLetterRepository {
          where d.tenant_id = $1 and d.dead_at is not null and ($7::uuid is null or d.id < $7)
          order by d.id desc limit $8
        ), changed as (
-         update delivery d set ${change} and d.id = b.id and d.dead_at is not null and ${MATCHES}
+         update delivery d set ${change} and d.tenant_id = $1 and d.id = b.id and d.dead_at is not null and ${MATCHES}
          returning d.subscription_id
        )
        select (select count(*)::int from batch) as seen, (select id from batch order by id limit 1) as last,

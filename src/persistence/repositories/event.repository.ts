@@ -172,7 +172,7 @@ export class EventRepository {
       `select ${COLUMNS} from event e where e.tenant_id = $1 and e.id = $2`,
       [tenantId, id],
     );
-    return (await this.withCounts(rows))[0];
+    return (await this.withCounts(tenantId, rows))[0];
   }
 
   /** The payload, byte for byte as it was handed in. */
@@ -198,14 +198,14 @@ export class EventRepository {
       [tenantId, cursor, filter.eventType ?? null, filter.ids ?? null, limit + 1],
     );
     const page = toPage(rows, limit);
-    return { ...page, data: await this.withCounts(page.data) };
+    return { ...page, data: await this.withCounts(tenantId, page.data) };
   }
 
   /**
    * Adds how the deliveries of each event stand. Deliveries carry the millisecond of their event in their id, so
    * a short range of the primary key holds all of them.
    */
-  private async withCounts(events: EventRow[]): Promise<StoredEvent[]> {
+  private async withCounts(tenantId: string, events: EventRow[]): Promise<StoredEvent[]> {
     if (events.length === 0) return [];
     const rows = await this.database.run<{ id: string } & DeliveryCounts>(
       `select e.id, c.* from unnest($1::uuid[], $2::uuid[], $3::uuid[]) as e(id, low, high)
@@ -214,12 +214,13 @@ export class EventRepository {
                 count(*) filter (where d.status = 'delivered')::int as delivered,
                 count(*) filter (where d.status = 'dead')::int as dead,
                 count(*) filter (where d.status = 'cancelled')::int as cancelled
-         from delivery d where d.id >= e.low and d.id < e.high and d.event_id = e.id
+         from delivery d where d.tenant_id = $4 and d.id >= e.low and d.id < e.high and d.event_id = e.id
        ) c`,
       [
         events.map(({ id }) => id),
         events.map(({ id }) => uuidV7Floor(uuidTime(id))),
         events.map(({ id }) => uuidV7Floor(uuidTime(id) + 1)),
+        tenantId,
       ],
     );
     const counts = new Map(rows.map(({ id, ...rest }) => [id, rest]));

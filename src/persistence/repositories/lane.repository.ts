@@ -104,7 +104,7 @@ const CLAIM_DUE = {
           for update skip locked
         ) first limit lane.quota
       ) d
-    ) ${TAKE_DUE}`,
+    ) ${TAKE_DUE} /* all tenants: whose lanes are due */`,
 };
 
 /** Attempts and new statuses. A result whose fence is old changes no status: its attempt is only kept as history. */
@@ -137,7 +137,7 @@ const RECORD_RESULTS = {
         dead_reason = r.dead_reason, dead_at = case when r.dead_reason is not null then now() end
     from result r
     where d.id = r.delivery_id and d.attempt_count = r.attempt_number and d.status = 'delivering'
-    returning d.id`,
+    returning d.id /* all tenants: what this process has claimed */`,
 };
 
 /** The engine's side of deliveries: claim, record, release, sweep. */
@@ -183,7 +183,8 @@ export class LaneRepository {
       }
       const nextSlotInMs = slotInMs + claimed.length * spacingMs;
       await connection.run(
-        'update lane set next_slot_at = now() + make_interval(secs => $2) where subscription_id = $1',
+        `update lane set next_slot_at = now() + make_interval(secs => $2) where subscription_id = $1
+         /* all tenants: a lane that is due */`,
         [subscriptionId, nextSlotInMs / 1000],
       );
       return {
@@ -223,7 +224,7 @@ export class LaneRepository {
   /** The payloads of these events, in this order; an Error for one that is not there. */
   async payloads(eventIds: string[]): Promise<(Buffer | Error)[]> {
     const rows = await this.database.run<{ id: string; payload: Buffer }>(
-      'select id, payload from event where id = any ($1::uuid[])',
+      'select id, payload from event where id = any ($1::uuid[]) /* all tenants: of claimed deliveries */',
       [eventIds],
     );
     const byId = new Map(rows.map(({ id, payload }) => [id, payload]));
@@ -237,14 +238,15 @@ export class LaneRepository {
        set status = case when d.attempt_count - 1 > d.budget_start then 'retrying' else 'pending' end,
            attempt_count = d.attempt_count - 1, leased_until = null
        from unnest($1::uuid[], $2::int[]) as r(id, attempt_number)
-       where d.id = r.id and d.attempt_count = r.attempt_number and d.status = 'delivering'`,
+       where d.id = r.id and d.attempt_count = r.attempt_number and d.status = 'delivering'
+       /* all tenants: what this process has claimed */`,
       [deliveries.map(({ id }) => id), deliveries.map(({ attempt_number }) => attempt_number)],
     );
   }
 
   /**
    * Lanes that have something due with nobody at work on it. Walks delivery_due from lane to lane, so that the cost
-   * follows the number of open lanes and not of deliveries. Lanes of inactive subscriptions are left alone; those of
+   * follows the number of open lanes and not of deliveries. Lanes of inactive subscriptions and of suspended tenants are left alone; those of
    * deleted ones are not, since their deliveries have to be dead-lettered.
    */
   async dueLanes(): Promise<string[]> {
@@ -257,11 +259,14 @@ export class LaneRepository {
                  order by d.subscription_id limit 1)
          from lane where lane.subscription_id is not null
        )
-       select lane.subscription_id from lane left join subscription s on s.id = lane.subscription_id
-       where lane.subscription_id is not null and s.is_active is distinct from false and exists (
+       select lane.subscription_id from lane
+       left join subscription s on s.id = lane.subscription_id left join tenant t on t.id = s.tenant_id
+       where lane.subscription_id is not null and s.is_active is distinct from false
+         and t.suspended is distinct from true and exists (
          select 1 from delivery d
          where d.subscription_id = lane.subscription_id and d.next_attempt_at <= now()
-           and (d.leased_until is null or d.leased_until <= now()))`,
+           and (d.leased_until is null or d.leased_until <= now()))
+       /* all tenants: the sweep */`,
     );
     return rows.map((row) => row.subscription_id);
   }
@@ -271,7 +276,8 @@ export class LaneRepository {
     const [counts] = await this.database.run<{ open: number; dead: number }>(
       `select
          (select count(*)::int from (select 1 from delivery where next_attempt_at is not null limit 100000) o) as open,
-         (select count(*)::int from (select 1 from delivery where dead_at is not null limit 100000) d) as dead`,
+         (select count(*)::int from (select 1 from delivery where dead_at is not null limit 100000) d) as dead
+       /* all tenants: numbers for the operator */`,
     );
     return counts ?? { open: 0, dead: 0 };
   }
@@ -282,7 +288,8 @@ async function lockLane(connection: Connection, subscriptionId: string): Promise
   const [lane] = await connection.run<{ slot_in_ms: number }>(
     `insert into lane (subscription_id, next_slot_at) values ($1, now())
      on conflict (subscription_id) do update set next_slot_at = lane.next_slot_at
-     returning greatest(extract(epoch from next_slot_at - now()) * 1000, 0)::float8 as slot_in_ms`,
+     returning greatest(extract(epoch from next_slot_at - now()) * 1000, 0)::float8 as slot_in_ms
+     /* all tenants: a lane that is due */`,
     [subscriptionId],
   );
   return lane?.slot_in_ms ?? 0;
@@ -291,7 +298,8 @@ async function lockLane(connection: Connection, subscriptionId: string): Promise
 async function inFlight(connection: Connection, subscriptionId: string): Promise<number> {
   const [row] = await connection.run<{ count: number }>(
     `select count(*)::int as count from delivery
-     where subscription_id = $1 and next_attempt_at is not null and leased_until > now()`,
+     where subscription_id = $1 and next_attempt_at is not null and leased_until > now()
+     /* all tenants: a lane that is due */`,
     [subscriptionId],
   );
   return row?.count ?? 0;

@@ -102,7 +102,7 @@ export class PartitionRepository {
       await connection.run(`create table ${partition} (like ${table} including defaults) ${options}`);
       await connection.run(
         `with moved as (delete from ${table}_default where ${key} >= $1 and ${key} < $2 returning *)
-         insert into ${partition} select * from moved`,
+         insert into ${partition} select * from moved /* all tenants: a day */`,
         range,
       );
       await connection.run(
@@ -122,7 +122,7 @@ export class PartitionRepository {
       await connection.run(`set local enable_seqscan = on; set local statement_timeout = ${SCAN_MS}`);
       const rows = await connection.run<{ id: string }>(
         {
-          text: `select t.id from ${partition} t where ${IS_KEPT} limit $3`,
+          text: `select t.id from ${partition} t where ${IS_KEPT} limit $3 /* all tenants: a day */`,
           query_timeout: SCAN_MS,
         },
         [...keptValues(keep), MAX_MOVED + 1],
@@ -138,7 +138,7 @@ export class PartitionRepository {
       await connection.run(`lock table ${table} in access exclusive mode`);
       await connection.run(`alter table ${table} detach partition ${partition}`);
       await connection.run(
-        `insert into ${table}_default select t.* from ${partition} t where ${kept}`,
+        `insert into ${table}_default select t.* from ${partition} t where ${kept} /* all tenants: a day */`,
         values,
       );
       await connection.run(`drop table ${partition}`);
@@ -155,7 +155,7 @@ export class PartitionRepository {
          (select sum(octet_length(e.payload)) from event e where e.id = any (array(
             select distinct d.event_id from delivery d where d.id = any ($1)))),
          (select sum(${ATTEMPT_BYTES} + coalesce(octet_length(a.response_body), 0)) from delivery_attempt a
-          where a.delivery_id = any ($1)))::float8 as bytes`,
+          where a.delivery_id = any ($1)))::float8 as bytes /* all tenants: a day */`,
       [deliveryIds],
     );
     return row?.bytes ?? 0;

@@ -84,7 +84,7 @@ export class PurgeRepository {
     const count = await this.delete(
       `delete from ${table} d
        where d.id > $1 and d.id <= $2 and d.next_attempt_at is null and d.completed_at < $3
-         and (d.dead_at is null or d.dead_at < $4)`,
+         and (d.dead_at is null or d.dead_at < $4) /* all tenants: it goes by age */`,
       [low, high, new Date(keep.completedSinceMs), new Date(keep.deadSinceMs)],
     );
     return { count, next };
@@ -103,7 +103,7 @@ export class PurgeRepository {
        where a.delivery_id = any (array(
          select w.delivery_id from ${table} w where w.delivery_id > $1 and w.delivery_id <= $2
          except select d.id from delivery d where d.id > $1 and d.id <= $2
-       ))`,
+       )) /* all tenants: it goes by age */`,
       [low, high],
     );
     return { count, next };
@@ -118,14 +118,15 @@ export class PurgeRepository {
        where e.id = any (array(
          select w.id from ${table} w where w.id > $1 and w.id <= $2
          except select d.event_id from delivery d where d.id >= $3 and d.id <= $4
-       ))`,
+       )) /* all tenants: it goes by age */`,
       [low, high, idsOfSameMillisecond(low)[0], idsOfSameMillisecond(high)[1]],
     );
     return { count, next };
   }
 
   /**
-   * Gives up deliveries that have been due since before `dueBeforeMs` because their subscription is switched off:
+   * Gives up deliveries that have been due since before `dueBeforeMs` because their subscription is switched off
+   * or their tenant suspended:
    * dead letters of reason `expired`. What a worker has in hand is left to it. Uses delivery_due.
    */
   async expireBatch(dueBeforeMs: number, nowMs: number): Promise<PurgeStep<true>> {
@@ -134,17 +135,27 @@ export class PurgeRepository {
        set status = 'dead', dead_reason = 'expired', dead_at = $2, completed_at = $2, next_attempt_at = null,
            leased_until = null
        where d.id = any (array(
-           select w.id from subscription s cross join lateral (
+           select w.id from subscription s join tenant t on t.id = s.tenant_id cross join lateral (
              select w.id from delivery w
              where w.subscription_id = s.id and w.next_attempt_at < $1 and (w.leased_until is null or w.leased_until <= $2)
              limit $3
            ) w
-           where not s.is_active limit $3
+           where not s.is_active or t.suspended limit $3
          )) and d.next_attempt_at < $1 and (d.leased_until is null or d.leased_until <= $2)
-       returning d.id`,
+       returning d.id /* all tenants: whoever is switched off */`,
       [new Date(dueBeforeMs), new Date(nowMs), ROWS_A_STEP],
     );
     return { count: rows.length, next: rows.length < ROWS_A_STEP ? null : true };
+  }
+
+  /** Deletes entries of the audit log from before `beforeMs`. */
+  async deleteAuditEntries(beforeMs: number, after: string | null): Promise<PurgeStep<string>> {
+    const { low, high, next } = await this.window('audit_log', 'id', beforeMs, after);
+    const count = await this.delete(
+      `delete from audit_log a where a.id > $1 and a.id <= $2 /* all tenants: it goes by age alone */`,
+      [low, high],
+    );
+    return { count, next };
   }
 
   /**
@@ -154,7 +165,8 @@ export class PurgeRepository {
   private async window(table: string, key: string, beforeMs: number, after: string | null) {
     const [low, end] = [after ?? LEAST_ID, uuidV7Floor(beforeMs)];
     const [last] = await this.database.run<{ id: string }>(
-      `select ${key} as id from ${table} where ${key} > $1 and ${key} < $2 order by ${key} offset $3 limit 1`,
+      `select ${key} as id from ${table} where ${key} > $1 and ${key} < $2 order by ${key} offset $3 limit 1
+       /* all tenants: it goes by age */`,
       [low, end, ROWS_A_STEP - 1],
     );
     return { low, high: last?.id ?? end, next: last?.id ?? null };

@@ -2,8 +2,10 @@ import { Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { LessThan, Repository } from 'typeorm';
 import { QueryDeepPartialEntity } from 'typeorm/query-builder/QueryPartialEntity.js';
+import { Config } from '../../config/config.js';
+import { KeyRing, SealedSecret, SecretOwner } from '../../domain/encryption.js';
 import { Database } from '../database.js';
-import { SubscriptionEntity } from '../entities/subscription.entity.js';
+import { SubscriptionEntity, UnsealedSubscription } from '../entities/subscription.entity.js';
 import { Page, PageRequest, toPage } from '../page.js';
 
 export interface SubscriptionFilter extends PageRequest {
@@ -22,22 +24,30 @@ const EXPEDITE = {
   name: 'expedite-lane',
   text: `
     update delivery set next_attempt_at = now()
-    where id in (
-      select id from delivery where subscription_id = $1 and next_attempt_at > now()
+    where tenant_id = $1 and id in (
+      select id from delivery where tenant_id = $1 and subscription_id = $2 and next_attempt_at > now()
       order by next_attempt_at limit ${EXPEDITE_BATCH}
       for update skip locked)
     returning id`,
 };
 
+/** Secrets are stored encrypted: plain text goes in, and comes out of {@link reveal} alone. */
 @Injectable()
 export class SubscriptionRepository {
   constructor(
     @InjectRepository(SubscriptionEntity) private readonly subscriptions: Repository<SubscriptionEntity>,
     private readonly database: Database,
+    private readonly config: Config,
   ) {}
 
-  async insert(subscription: SubscriptionEntity): Promise<void> {
-    await this.subscriptions.insert(subscription as QueryDeepPartialEntity<SubscriptionEntity>);
+  /** @returns it as it was stored */
+  async insert(subscription: UnsealedSubscription): Promise<SubscriptionEntity> {
+    const entity = Object.assign(
+      new SubscriptionEntity(),
+      this.seal(subscription.tenantId, subscription.id, subscription),
+    );
+    await this.subscriptions.insert(entity as QueryDeepPartialEntity<SubscriptionEntity>);
+    return entity;
   }
 
   find(tenantId: string, id: string): Promise<SubscriptionEntity | null> {
@@ -66,9 +76,9 @@ export class SubscriptionRepository {
   }
 
   /** Writes the given columns and no other. @returns whether there was such a subscription */
-  async update(tenantId: string, id: string, changes: Partial<SubscriptionEntity>): Promise<boolean> {
+  async update(tenantId: string, id: string, changes: Partial<UnsealedSubscription>): Promise<boolean> {
     const { affected } = await this.subscriptions.update({ tenantId, id }, {
-      ...changes,
+      ...this.seal(tenantId, id, changes),
       updatedAt: new Date(),
     } as QueryDeepPartialEntity<SubscriptionEntity>);
     return affected === 1;
@@ -84,11 +94,19 @@ export class SubscriptionRepository {
       {
         previousSecret: () => 'secret',
         previousSecretExpiresAt: previousUntil,
-        secret,
+        secret: this.keys.encrypt(secret, ownerOf(tenantId, id)),
         updatedAt: new Date(),
       },
     );
     return affected === 1;
+  }
+
+  /**
+   * A stored secret of a subscription, its present or its previous one, in plain text.
+   * @throws UndecryptableSecret
+   */
+  reveal(secret: SealedSecret, { tenantId, id }: Pick<SubscriptionEntity, 'tenantId' | 'id'>): string {
+    return this.keys.decrypt(secret, ownerOf(tenantId, id));
   }
 
   /** @returns whether there was such a subscription */
@@ -107,7 +125,11 @@ export class SubscriptionRepository {
   }
 
   async tenantOf(id: string): Promise<string | undefined> {
-    const found = await this.subscriptions.findOne({ where: { id }, select: { tenantId: true } });
+    const found = await this.subscriptions.findOne({
+      where: { id },
+      select: { tenantId: true },
+      comment: 'all tenants: the engine asks whose a lane is',
+    });
     return found?.tenantId;
   }
 
@@ -115,8 +137,36 @@ export class SubscriptionRepository {
    * Makes waiting deliveries of a lane due now, a bounded number at a time.
    * @returns whether there were any; call again until there are none
    */
-  async expedite(subscriptionId: string): Promise<boolean> {
-    const expedited = await this.database.run(EXPEDITE, [subscriptionId]);
+  async expedite(tenantId: string, subscriptionId: string): Promise<boolean> {
+    const expedited = await this.database.run(EXPEDITE, [tenantId, subscriptionId]);
     return expedited.length > 0;
   }
+
+  /** What is not among the given columns stays out. */
+  private seal<Columns extends Partial<UnsealedSubscription>>(
+    tenantId: string,
+    id: string,
+    columns: Columns,
+  ) {
+    const { secret, previousSecret, ...others } = columns;
+    const encrypt = (plain: string): SealedSecret => this.keys.encrypt(plain, ownerOf(tenantId, id));
+    return {
+      ...others,
+      ...(secret !== undefined && { secret: encrypt(secret) }),
+      ...(previousSecret !== undefined && {
+        previousSecret: previousSecret === null ? null : encrypt(previousSecret),
+      }),
+    };
+  }
+
+  private get keys(): KeyRing {
+    const { encryptionKeys, role } = this.config;
+    if (!encryptionKeys) throw new Error(`A process of role ${role} has no ENCRYPTION_KEY.`);
+    return encryptionKeys;
+  }
+}
+
+/** Both secrets of a row have one owner, so that the present one can become the previous one as it is. */
+export function ownerOf(tenantId: string, id: string): SecretOwner {
+  return { table: 'subscription', tenantId, id };
 }

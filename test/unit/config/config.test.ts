@@ -1,11 +1,14 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { parseEnv } from 'node:util';
+import { inspect, parseEnv } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { Config, InvalidConfig, loadConfig, ROLES, VARIABLE_NAMES } from '../../../src/config/config.js';
 
 const DATABASE_URL = 'postgresql://posthorn:secret@db:5432/posthorn';
 const REDIS_URL = 'redis://queue:6379/1';
+const ENCRYPTION_KEY = Buffer.alloc(32, 'k').toString('base64');
+/** What every service with a database of its own needs. */
+const DATABASE = { DATABASE_URL, ENCRYPTION_KEY };
 
 /** The lines under the heading, without their dashes. */
 function mistakes(env: Record<string, string>): string[] {
@@ -75,9 +78,9 @@ describe('without any variable', () => {
 describe('DATABASE_URL', () => {
   it.each<[string, Record<string, string>, string, boolean]>([
     ['without it', {}, '127.0.0.1', true],
-    ['with it', { DATABASE_URL }, '0.0.0.0', false],
-    ['with it and a HOST', { DATABASE_URL, HOST: '::1' }, '::1', false],
-    ['with it and a range', { DATABASE_URL, ALLOW_TARGET_RANGES: '127.0.0.0/8' }, '0.0.0.0', true],
+    ['with it', DATABASE, '0.0.0.0', false],
+    ['with it and a HOST', { ...DATABASE, HOST: '::1' }, '::1', false],
+    ['with it and a range', { ...DATABASE, ALLOW_TARGET_RANGES: '127.0.0.0/8' }, '0.0.0.0', true],
     ['without it and another range', { ALLOW_TARGET_RANGES: '10.0.0.0/8' }, '127.0.0.1', false],
   ])('%s: host and loopback targets', (_, env, host, mayCallLoopback) => {
     const config = loadConfig(env);
@@ -88,8 +91,8 @@ describe('DATABASE_URL', () => {
 
 describe('roles', () => {
   it.each(ROLES.filter((role) => role !== 'all'))('%s needs both databases', (role) => {
-    expect(mistakes({ ROLE: role, DATABASE_URL, REDIS_URL })).toEqual([]);
-    for (const env of [{}, { DATABASE_URL }, { REDIS_URL }] as Record<string, string>[]) {
+    expect(mistakes({ ROLE: role, ...DATABASE, REDIS_URL })).toEqual([]);
+    for (const env of [{}, DATABASE, { REDIS_URL }] as Record<string, string>[]) {
       expect(mistakes({ ROLE: role, ...env })).toEqual([
         expect.stringMatching(`^ROLE=${role} needs DATABASE_URL and REDIS_URL`),
       ]);
@@ -97,10 +100,7 @@ describe('roles', () => {
   });
 
   it('all works with either, both or none', () => {
-    for (const env of [{}, { DATABASE_URL }, { REDIS_URL }, { DATABASE_URL, REDIS_URL }] as Record<
-      string,
-      string
-    >[]) {
+    for (const env of [{}, DATABASE, { REDIS_URL }, { ...DATABASE, REDIS_URL }] as Record<string, string>[]) {
       expect(mistakes({ ROLE: 'all', ...env })).toEqual([]);
     }
   });
@@ -112,7 +112,31 @@ describe('DATABASE_READ_URL', () => {
     expect(mistakes({ DATABASE_READ_URL })).toEqual([
       expect.stringMatching('^DATABASE_READ_URL needs DATABASE_URL'),
     ]);
-    expect(loadConfig({ DATABASE_URL, DATABASE_READ_URL }).databaseReadUrl).toBe(DATABASE_READ_URL);
+    expect(loadConfig({ ...DATABASE, DATABASE_READ_URL }).databaseReadUrl).toBe(DATABASE_READ_URL);
+  });
+});
+
+describe('ENCRYPTION_KEY', () => {
+  it.each([
+    ['all', 1],
+    ['api', 1],
+    ['worker', 1],
+    ['scheduler', 0],
+  ])('with DATABASE_URL the role %s makes %i mistakes without it', (ROLE, count) => {
+    const found = mistakes({ ROLE, DATABASE_URL, REDIS_URL });
+    expect(found).toEqual(
+      Array.from({ length: count }, () => expect.stringMatching('^ENCRYPTION_KEY is needed .* openssl rand')),
+    );
+  });
+
+  it('is a ring of keys, which no printing of the configuration shows', () => {
+    const hex = Buffer.alloc(32, 'h').toString('hex');
+    const config = loadConfig({ ...DATABASE, ENCRYPTION_KEY: `${ENCRYPTION_KEY}, ${hex}` });
+    expect(config.encryptionKeys!.ids).toHaveLength(2);
+    const printed = [inspect(config, { depth: 9, showHidden: true }), JSON.stringify(config)];
+    for (const form of [ENCRYPTION_KEY.slice(0, 40), hex, 'kkkkkkkk', 'hhhhhhhh', '6b 6b 6b 6b']) {
+      expect(printed.join()).not.toContain(form);
+    }
   });
 });
 
@@ -135,6 +159,9 @@ describe('values', () => {
     ['QUEUE_SHARDS', '65'],
     ['REDIS_URL', 'http://localhost:6379'],
     ['ADMIN_API_KEY', 'too-short'],
+    ['METRICS_TOKEN', 'too-short'],
+    ['METRICS_TOKEN', 'long enough, but with spaces'],
+    ['ENCRYPTION_KEY', 'too-short'],
     ['ALLOW_TARGET_RANGES', '10.0.0.0/33'],
     ['ALLOW_TARGET_RANGES', '10.0.0.0/8,localhost'],
     ['LOG_LEVEL', 'loud'],
@@ -167,7 +194,6 @@ describe('values', () => {
     ['PORT', '0', { port: 0 }],
     ['PORT', ' 9000 ', { port: 9000 }],
     ['PORT', '', { port: 8000 }],
-    ['DATABASE_URL', 'postgres://db/x', { databaseUrl: 'postgres://db/x' }],
     ['REDIS_URL', 'rediss://queue', { redisUrl: 'rediss://queue' }],
     ['REDIS_URL', 'redis+cluster://a:1,b:2', { redisUrl: 'redis+cluster://a:1,b:2' }],
     ['QUEUE_SHARDS', '8', { queueShards: 8 }],
@@ -209,8 +235,12 @@ it('names every mistake at once, and where to read more', () => {
 });
 
 it('does not repeat a secret that is wrong', () => {
-  const found = mistakes({ ADMIN_API_KEY: 'hunter2', DATABASE_URL: 'pg://u:hunter2@db' });
-  expect(found).toHaveLength(2);
+  const found = mistakes({
+    ADMIN_API_KEY: 'hunter2',
+    DATABASE_URL: 'pg://u:hunter2@db',
+    ENCRYPTION_KEY: `${ENCRYPTION_KEY},hunter2`,
+  });
+  expect(found).toHaveLength(3);
   expect(found.join()).not.toContain('hunter2');
 });
 

@@ -4,6 +4,7 @@ import { expect, it } from 'vitest';
 import { loadConfig } from '../../../src/config/config.js';
 import { createLogger } from '../../../src/observability/logger.js';
 import { RedisConnections } from '../../../src/queue/redis-connections.js';
+import { ENCRYPTION_KEY } from '../../support/encryption-key.js';
 import { waitFor } from '../../support/wait-for.js';
 
 /** What a proxy does whose Redis is away, and a Redis that has its `maxclients` already: it accepts, and closes. */
@@ -28,6 +29,7 @@ it.each(['client', 'bclient', 'subscriber'] as const)(
     const { port } = server.address() as AddressInfo;
     const config = loadConfig({
       DATABASE_URL: 'postgres://127.0.0.1:1/none',
+      ENCRYPTION_KEY,
       REDIS_URL: `redis://127.0.0.1:${port}`,
     });
     const redis = new RedisConnections(config, createLogger('silent', 'all'));

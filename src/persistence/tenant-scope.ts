@@ -1,0 +1,189 @@
+import { Group, innerQueries, isQuery, Node, parse, split } from './sql-groups.js';
+
+/**
+ * Every table with rows of tenants, and the column that says whose a row is; null where only the row that it belongs to
+ * says so. A test compares this with the database: a new table belongs here, or on the list of those that are nobody's.
+ */
+export const TENANT_TABLES: ReadonlyMap<string, string | null> = new Map([
+  ['tenant', 'id'],
+  ['api_key', 'tenant_id'],
+  ['subscription', 'tenant_id'],
+  ['lane', null],
+  ['event', 'tenant_id'],
+  ['delivery', 'tenant_id'],
+  ['delivery_attempt', null],
+  ['idempotency_key', 'tenant_id'],
+  ['idempotency_key_old', 'tenant_id'],
+  ['audit_log', 'tenant_id'],
+]);
+
+/** Nobody said whose rows a statement is about, so it was not sent. */
+export class UnscopedStatement extends Error {
+  /** SQLSTATE insufficient_privilege: not to be tried again. */
+  readonly code = '42501';
+
+  constructor(table: string, text: string) {
+    super(
+      `This statement does not say whose rows of ${table} it is about. Compare the tenant's column with a parameter, ` +
+        `or say in the statement why it is meant for everybody: /* all tenants: … */\n${text}`,
+    );
+  }
+}
+
+/** Statements are few, but for lists and days in their texts. */
+const MAX_REMEMBERED = 2_000;
+const passed = new Set<string>();
+
+/**
+ * Lets a statement pass that says whose rows it is about: each query in it, by itself, compares the tenant's column of
+ * each table that holds tenants' rows with a parameter, or with that of something else, and each insert gives it. A
+ * comment `all tenants:` with the reason excuses the statement, or what is in the parentheses in which it stands.
+ *
+ * It is for whoever forgets, not for whoever deceives: docs/decisions/0025-tenant-scope.md says what it cannot see.
+ * @throws UnscopedStatement
+ */
+export function assertScoped(text: string): void {
+  if (passed.has(text)) return;
+  for (const statement of parse(text)) {
+    const table = unscoped(statement);
+    if (table !== undefined) throw new UnscopedStatement(table, text);
+  }
+  if (passed.size >= MAX_REMEMBERED) passed.clear();
+  passed.add(text);
+}
+
+/** They are about tables and not about rows, and no tenant's request leads to any. */
+const ABOUT_TABLES = /^(alter|analyze|create|drop|lock|truncate)$/;
+
+/** @returns a table of which somebody's rows are meant and nobody knows whose, if there is one */
+function unscoped({ nodes, isExcused }: Group): string | undefined {
+  if (isExcused) return undefined;
+  const [first] = nodes;
+  const isAboutTables = typeof first === 'string' && ABOUT_TABLES.test(first) && !nodes.includes('select');
+  const queries = isAboutTables ? [] : split(nodes, /^(union|intersect|except)$/);
+  for (const query of queries) {
+    const table = unscopedTable(query);
+    if (table !== undefined) return table;
+  }
+  return innerQueries(nodes).map(unscoped).find(Boolean);
+}
+
+/** A table in a query. */
+interface Reference {
+  table: string;
+  /** The name that it has there. */
+  alias: string;
+  /** As in TENANT_TABLES. */
+  key: string | null;
+  isScoped: boolean;
+}
+
+function unscopedTable(query: Node[]): string | undefined {
+  const references = referencesIn(query);
+  if (references.length === 0) return undefined;
+  const equalities = equalitiesIn(query);
+  // What is scoped may scope what is joined to it.
+  for (let scoped = -1, before = -2; scoped > before;) {
+    for (const reference of references) {
+      reference.isScoped ||= equalities.some(
+        ([a, b]) => scopes(a, b, reference, references) || scopes(b, a, reference, references),
+      );
+    }
+    [before, scoped] = [scoped, references.filter(({ isScoped }) => isScoped).length];
+  }
+  return references.find(({ isScoped }) => !isScoped)?.table;
+}
+
+/** Whether `own = other` says whose rows of the table are meant. */
+function scopes(own: Operand, other: Operand, reference: Reference, all: Reference[]): boolean {
+  const { alias, key } = reference;
+  if (own === 'parameter') return false;
+  const isOnlyOne = all.every((one) => one === reference || one.key === null);
+  if (own.of === undefined ? key === null || !isOnlyOne : own.of !== alias) return false;
+  if (key !== null && own.column !== key) return false;
+  if (other === 'parameter') return key !== null;
+  const others = all.find((one) => one.alias === other.of);
+  // What is no table of this query is one of a query around it, or made of such a query or of parameters.
+  if (!others) return key !== null && other.of !== undefined && other.column === 'tenant_id';
+  return others.isScoped && (key === null || others.key === other.column);
+}
+
+const AFTER_A_TABLE =
+  /^(where|on|using|set|from|join|inner|left|right|full|cross|natural|order|group|having|limit|offset|fetch|for|window|returning|values|select|default|overriding|do|when|and|or|as|tablesample)$/;
+/** What the name of a partition has behind that of its table. */
+const PARTITION = /_(?:\d{8}(?:_next)?|default)$/;
+
+/** What tables stand behind, until the next clause. */
+const BEFORE_TABLES = /^(from|join|into|update|using|table|only|copy)$/;
+const NEXT_CLAUSE =
+  /^(where|set|select|returning|order|group|having|window|limit|offset|fetch|for|values|default|conflict)$/;
+
+function referencesIn(nodes: Node[], isInside = false): Reference[] {
+  let areTables = isInside;
+  return nodes.flatMap((node, index) => {
+    // Behind a dot it is a column, or a table after its schema.
+    const before = nodes[nodes[index - 1] === '.' ? index - 3 : index - 1];
+    const begins = before === undefined || before === ',' || BEFORE_TABLES.test(before as string);
+    if (typeof node === 'object') {
+      return isQuery(node) || node.isExcused ? [] : referencesIn(node.nodes, areTables && begins);
+    }
+    areTables = BEFORE_TABLES.test(node) || (areTables && !NEXT_CLAUSE.test(node));
+    const key = TENANT_TABLES.get(node.replace(PARTITION, ''));
+    if (key === undefined || !areTables || !begins || nodes[index + 1] === '.') return [];
+    return [referenceAt(nodes, index, key)];
+  });
+}
+
+function referenceAt(nodes: Node[], index: number, key: string | null): Reference {
+  const table = nodes[index] as string;
+  const at = nodes[index + 1] === 'as' ? index + 2 : index + 1;
+  const name = nodes[at];
+  const isNamed = typeof name === 'string' && /^[a-z_]/i.test(name) && !AFTER_A_TABLE.test(name);
+  const columns = nodes[isNamed ? at + 1 : index + 1];
+  const isInserted = nodes.slice(Math.max(index - 3, 0), index).includes('into');
+  const isScoped = isInserted && key !== null && typeof columns === 'object' && columns.nodes.includes(key);
+  return { table, alias: isNamed ? name : table, key, isScoped };
+}
+
+type Operand = 'parameter' | { of: string | undefined; column: string };
+
+/** The equalities that hold for every row: those of `where` and `on` that are joined by `and` alone. */
+function equalitiesIn(nodes: Node[], isInside = false): [Operand, Operand][] {
+  if (nodes.includes('or')) return [];
+  const found: [Operand, Operand][] = [];
+  let isCondition = isInside;
+  nodes.forEach((node, index) => {
+    const before = nodes[index - 1];
+    if (typeof node === 'object') {
+      if (isCondition && !isQuery(node) && isBeginning(before)) found.push(...equalitiesIn(node.nodes, true));
+    } else if (node === 'where' || (node === 'on' && nodes[index + 1] !== 'conflict')) isCondition = true;
+    else if (AFTER_A_TABLE.test(node) && node !== 'and') isCondition = false;
+    else if (isCondition && (node === '=' || node === 'in')) {
+      const [left, start] = leftOf(nodes, index);
+      const right = rightOf(nodes, index);
+      if (left && right && isBeginning(nodes[start - 1])) found.push([left, right]);
+    }
+  });
+  return found;
+}
+
+const isBeginning = (before: Node | undefined): boolean =>
+  before === undefined || before === 'and' || before === 'where' || before === 'on';
+
+function leftOf(nodes: Node[], index: number): [Operand | undefined, start: number] {
+  if (nodes[index - 2] === '.') return [operand(nodes[index - 1], nodes[index - 3]), index - 3];
+  return [operand(nodes[index - 1]), index - 1];
+}
+
+function rightOf(nodes: Node[], index: number): Operand | undefined {
+  const [sign, first, second, third] = nodes.slice(index, index + 4);
+  const list = sign === 'in' ? first : first === 'any' ? second : undefined;
+  if (typeof list === 'object') return operand(list.nodes[0]) === 'parameter' ? 'parameter' : undefined;
+  return second === '.' ? operand(third, first) : operand(first);
+}
+
+function operand(node?: Node, of?: Node): Operand | undefined {
+  if (typeof node !== 'string' || typeof of === 'object') return undefined;
+  if (node.startsWith('$')) return 'parameter';
+  return { of, column: node };
+}

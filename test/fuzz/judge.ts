@@ -1,0 +1,100 @@
+import { Document, isPublic, Operation, operationsOf } from '../support/openapi.js';
+import type { Answer } from '../support/posthorn.js';
+import type { FuzzRequest } from './request-arbitrary.js';
+import { violations } from './schema-check.js';
+
+const REQUEST_ID = /^[A-Za-z0-9._:/+=-]{1,128}$/;
+/** What is wrong before any route is known: no such path or method, no HTTP. */
+const UNROUTED = [400, 404, 405, 414, 431];
+/** What may be wrong with a body that the route has no use for. */
+const USELESS_BODY = [400, 413, 415];
+/** No HTTP, or too much of it: on a socket that has no route yet. */
+const PARSER_REFUSALS = [400, 431];
+
+/** Says what is wrong with an answer: everything that the document does not promise. */
+export class Judge {
+  private readonly routes: { operation: Operation; pattern: RegExp }[];
+
+  /** @param foreign words of another tenant, which no answer may hold but to those who said them */
+  constructor(
+    private readonly document: Document,
+    private readonly foreign: string[],
+  ) {
+    this.routes = operationsOf(document)
+      .filter((operation) => !isPublic(operation))
+      // A fixed segment goes before a parameter, as in the router.
+      .sort((one, other) => one.path.split('{').length - other.path.split('{').length)
+      .map((operation) => ({
+        operation,
+        pattern: new RegExp(`^${operation.path.replace(/\{\w+\}/g, '[^/]*')}$`),
+      }));
+  }
+
+  /** @param said by whoever sent it, in any request: an id may have become the name of something of theirs */
+  faultsOf(request: FuzzRequest, answer: Answer, said: ReadonlySet<string> | 'everything'): string[] {
+    const { status, headers } = answer;
+    const operation = this.operationAt(request);
+    const faults: string[] = [];
+    if (status >= 500) faults.push(`it is ${status}`);
+    const id = headers['x-request-id'];
+    if (typeof id !== 'string' || !REQUEST_ID.test(id)) faults.push(`its x-request-id is ${String(id)}`);
+    faults.push(...this.undocumented(operation, request, answer));
+    if (status >= 400 && request.method !== 'HEAD') faults.push(...this.faultsOfProblem(answer));
+    if (said !== 'everything') faults.push(...this.leaks(answer, said));
+    return faults;
+  }
+
+  /** The words of the other tenant that a request says itself. */
+  foreignWordsIn({ target, headers, body }: FuzzRequest): string[] {
+    const text = `${target} ${JSON.stringify(headers)} ${body?.toString() ?? ''}`.toLowerCase();
+    return this.foreign.filter((word) => text.includes(word.toLowerCase()));
+  }
+
+  private operationAt({ method, target }: FuzzRequest): Operation | undefined {
+    const path = target.split(/[?#]/)[0]!;
+    const wanted = method === 'HEAD' ? 'GET' : method;
+    return this.routes.find(({ operation, pattern }) => operation.method === wanted && pattern.test(path))
+      ?.operation;
+  }
+
+  private undocumented(operation: Operation | undefined, request: FuzzRequest, answer: Answer): string[] {
+    const { status, text, body } = answer;
+    if (!operation) return UNROUTED.includes(status) ? [] : [`${status}, where there is no route`];
+    const documented = operation.described.responses[String(status)];
+    if (!documented) return isAboutTheForm(operation, request, answer) ? [] : [`${status} is not documented`];
+    if (request.method === 'HEAD' || status >= 400) return [];
+    const schema = documented.content?.['application/json']?.schema;
+    if (!schema) return text === '' ? [] : [`${status} should have no body`];
+    return violations(this.document, schema, body);
+  }
+
+  private faultsOfProblem({ status, headers, body }: Answer): string[] {
+    const faults = violations(this.document, { $ref: '#/components/schemas/ProblemResponse' }, body);
+    const { status: said, request_id } = (body ?? {}) as Record<string, unknown>;
+    if (said !== status) faults.push(`its body says ${String(said)}`);
+    if (request_id !== headers['x-request-id'])
+      faults.push(`its body names the request ${String(request_id)}`);
+    if (!String(headers['content-type']).startsWith('application/problem+json')) {
+      faults.push(`its content type is ${String(headers['content-type'])}`);
+    }
+    return faults;
+  }
+
+  private leaks(answer: Answer, said: ReadonlySet<string>): string[] {
+    const shown = `${JSON.stringify(answer.headers)} ${answer.text}`.toLowerCase();
+    return this.foreign
+      .filter((word) => !said.has(word) && shown.includes(word.toLowerCase()))
+      .map((word) => `it holds "${word}" of another tenant`);
+  }
+}
+
+/** Refused before it was looked at as a request to that route: by the HTTP parser, or for a body that nobody asked for. */
+function isAboutTheForm(
+  { described }: Operation,
+  { body: sent, headers }: FuzzRequest,
+  { status }: Answer,
+): boolean {
+  const hasBody = sent !== undefined || headers.some(([name]) => name === 'transfer-encoding');
+  if (!described.requestBody && hasBody && USELESS_BODY.includes(status)) return true;
+  return PARSER_REFUSALS.includes(status);
+}
