@@ -1,4 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
+import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { Config } from '../config/config.js';
@@ -41,7 +42,7 @@ export class LaneRunner {
   private readonly lanes = new Map<string, Lane>();
   /** For deliveries claimed and not recorded yet. */
   private readonly room: SharedRoom<Lane>;
-  private stopping = new AbortController();
+  private readonly stopping = new AbortController();
   private readonly idle: (() => void)[] = [];
   private readonly claims: Batcher<ClaimRequest, ClaimedDelivery[]>;
   private readonly releases: Batcher<ClaimedDelivery, undefined>;
@@ -56,6 +57,8 @@ export class LaneRunner {
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
     this.room = new SharedRoom(config.workerCount);
+    // Every delivery that waits for its slot listens.
+    setMaxListeners(0, this.stopping.signal);
     this.claims = new Batcher({
       flush: (requests) => this.claim(requests),
       maxWeight: MAX_LANES_A_CLAIM,

@@ -188,3 +188,21 @@ it('one result that Postgres refuses does not spoil the others of its batch', as
   ]);
   expect(recorded).toEqual([true, true, true, false]);
 });
+
+it('claims in a limited lane while its subscription is being deleted, so that neither waits for the other', async () => {
+  const subscriptionId = await insert([Buffer.from('1'), Buffer.from('2')]);
+  const [tenantId, rules] = [uuidV7(Date.now()), { spacingMs: 0.001, maxConcurrency: null }];
+  await database.run("insert into tenant (id, name) values ($1, 'limited')", [tenantId]);
+  await database.run(
+    `insert into subscription (id, tenant_id, target_url, event_types, is_active, secret, headers, metadata)
+     values ($1, $2, 'http://127.0.0.1:60009/', '{}', true, '', '{}', '{}')`,
+    [subscriptionId, tenantId],
+  );
+  // The lane's row is there from now on.
+  expect((await lanes.claimPaced(subscriptionId, 1, rules, 60)).deliveries).toHaveLength(1);
+  await database.transaction(async (deleting) => {
+    await deleting.run('select from subscription where id = $1 for update', [subscriptionId]);
+    expect((await lanes.claimPaced(subscriptionId, 1, rules, 60)).deliveries).toHaveLength(1);
+    await deleting.run('delete from subscription where id = $1', [subscriptionId]);
+  });
+});

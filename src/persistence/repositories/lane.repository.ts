@@ -283,15 +283,26 @@ export class LaneRepository {
   }
 }
 
-/** @returns milliseconds until the lane's next slot is free, 0 when it is free now */
+const LOCK_LANE = `
+  select greatest(extract(epoch from next_slot_at - now()) * 1000, 0)::float8 as slot_in_ms from lane
+  where subscription_id = $1 for no key update /* all tenants: a lane that is due */`;
+
+/**
+ * A row that is there is locked, not written: the second write of a row in one transaction would check its foreign key,
+ * and wait for whoever deletes the subscription, who waits for the lane.
+ * @returns milliseconds until the lane's next slot is free, 0 when it is free now
+ */
 async function lockLane(connection: Connection, subscriptionId: string): Promise<number> {
-  const [lane] = await connection.run<{ slot_in_ms: number }>(
-    `insert into lane (subscription_id, next_slot_at) values ($1, now())
-     on conflict (subscription_id) do update set next_slot_at = lane.next_slot_at
-     returning greatest(extract(epoch from next_slot_at - now()) * 1000, 0)::float8 as slot_in_ms
-     /* all tenants: a lane that is due */`,
-    [subscriptionId],
-  );
+  const lock = () => connection.run<{ slot_in_ms: number }>(LOCK_LANE, [subscriptionId]);
+  let [lane] = await lock();
+  if (!lane) {
+    await connection.run(
+      `insert into lane (subscription_id, next_slot_at) values ($1, now()) on conflict do nothing
+       /* all tenants: a lane that is due */`,
+      [subscriptionId],
+    );
+    [lane] = await lock();
+  }
   return lane?.slot_in_ms ?? 0;
 }
 
