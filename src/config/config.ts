@@ -34,14 +34,8 @@ const VARIABLES = {
   }),
   QUEUE_SHARDS: wholeNumber(1, 1, 64),
   DATA_DIR: variable('.posthorn', (value) => value),
-  ADMIN_API_KEY: variable<string | null>(null, (value) => {
-    if (value.length < 16) throw new Error('must have at least 16 characters');
-    return value;
-  }),
-  METRICS_TOKEN: variable<string | null>(null, (value) => {
-    if (!/^[!-~]{16,}$/.test(value)) throw new Error('must have at least 16 characters of ASCII, no spaces');
-    return value;
-  }),
+  ADMIN_API_KEY: bearerToken(),
+  METRICS_TOKEN: bearerToken(),
   ENCRYPTION_KEY: variable<KeyRing | null>(null, (value) => KeyRing.parse(value)),
   ALLOW_TARGET_RANGES: variable<AddressRules | null>(null, (value) => AddressRules.parse(value)),
   TRUSTED_PROXIES: addressRanges(),
@@ -272,6 +266,14 @@ function origins(): Variable<readonly string[]> {
       return origin;
     }
     throw new Error(`must hold origins such as https://app.example.com, not "${origin}"`);
+  });
+}
+
+/** What an Authorization header can carry, and nobody guesses by trying. */
+function bearerToken(): Variable<string | null> {
+  return variable<string | null>(null, (value) => {
+    if (!/^[!-~]{16,}$/.test(value)) throw new Error('must have at least 16 characters of ASCII, no spaces');
+    return value;
   });
 }
 

@@ -85,7 +85,7 @@ export class AuthGuard {
   check(request: FastifyRequest, reply: FastifyReply): void | Promise<void> {
     const access = accessOf(request.routeOptions);
     if (access.for === 'anybody') return;
-    if (access.for === 'operator') return this.requireOperator(request);
+    if (access.for === 'operator') return this.requireOperator(request, reply);
     const key = presentedKey(request);
     const owner = this.keys.owner(key);
     return owner instanceof Promise
@@ -93,7 +93,7 @@ export class AuthGuard {
       : this.admit(request, reply, access, key, owner);
   }
 
-  private requireOperator(request: FastifyRequest): void | Promise<void> {
+  private requireOperator(request: FastifyRequest, reply: FastifyReply): void | Promise<void> {
     if (this.adminHash === null) {
       throw new Problem(
         'admin_key_not_configured',
@@ -105,10 +105,13 @@ export class AuthGuard {
       request.caller = { kind: 'operator' };
       return;
     }
-    const refuse = (owner: KeyOwner | undefined): never => {
+    const refuse = (owner: KeyOwner | undefined): void | Promise<void> => {
       if (!owner) throw unknownKey();
       request.caller = { kind: 'tenant', ...owner };
-      throw new Problem('forbidden', 'Only the admin key of the service may do this.');
+      requireAddress(request, owner);
+      return afterwards(this.rateLimit.charge(owner, reply), () => {
+        throw new Problem('forbidden', 'Only the admin key of the service may do this.');
+      });
     };
     const owner = this.keys.owner(key);
     return owner instanceof Promise ? owner.then(refuse) : refuse(owner);
@@ -128,14 +131,13 @@ export class AuthGuard {
       throw new Problem('forbidden', "The admin key manages tenants only; use a tenant's API key here.");
     }
     request.caller = { kind: 'tenant', ...owner };
-    const permit = (): void => {
-      requirePermission(request, owner, access.scope);
+    // Before it costs anything: a stolen key must not use up what its tenant may ask.
+    requireAddress(request, owner);
+    return afterwards(this.rateLimit.charge(owner, reply), () => {
+      requirePermission(owner, access.scope);
       this.usage.note(owner.keyId);
-    };
-    // What is refused costs as well: each of it may leave an entry in the audit log.
-    const charged = this.rateLimit.charge(owner, reply);
-    if (charged) return charged.then(permit);
-    permit();
+      if (leavesAnEntry(request)) return this.rateLimit.chargeChange(owner);
+    });
   }
 
   private isAdminKey(key: string): boolean {
@@ -143,10 +145,23 @@ export class AuthGuard {
   }
 }
 
-function requirePermission(request: FastifyRequest, owner: KeyOwner, scope: Scope): void {
-  if (owner.allowedIps !== null && !owner.allowedIps.has(request.ip)) {
-    throw new Problem('ip_not_allowed', `Keys of this tenant may not be used from ${request.ip}.`);
-  }
+/** At once when there is nothing to wait for: a promise costs a request a microsecond. */
+function afterwards(pending: void | Promise<void>, next: () => void | Promise<void>): void | Promise<void> {
+  return pending ? pending.then(next) : next();
+}
+
+function requireAddress(request: FastifyRequest, { allowedIps }: KeyOwner): void {
+  if (allowedIps === null || allowedIps.has(request.ip)) return;
+  throw new Problem('ip_not_allowed', `Keys of this tenant may not be used from ${request.ip}.`);
+}
+
+/** Whether the audit log will have an entry of it. */
+function leavesAnEntry({ routeOptions }: FastifyRequest): boolean {
+  const { audit } = routeOptions.config;
+  return audit !== undefined && 'action' in audit;
+}
+
+function requirePermission(owner: KeyOwner, scope: Scope): void {
   if (owner.suspended) {
     throw new Problem(
       'tenant_suspended',

@@ -5,3 +5,7 @@ import { ValidateIf } from 'class-validator';
  * of null would then match everything.
  */
 export const MayBeLeftOut = (): PropertyDecorator => ValidateIf((_, value) => value !== undefined);
+
+/** May be left out, and may be null, which means something of its own. */
+export const MayBeNull = (): PropertyDecorator =>
+  ValidateIf((_, value) => value !== undefined && value !== null);

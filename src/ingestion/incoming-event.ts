@@ -88,10 +88,10 @@ export function readBatch({ raw, value }: JsonBody, maxPayloadBytes: number): (I
   });
 }
 
-/** How many events a body of POST /events/batch holds, right or wrong; 0 when it is no batch. */
+/** How many events a body of POST /events/batch holds, right or wrong; 0 when it is no batch that could be accepted. */
 export function eventsIn({ value }: JsonBody): number {
   const events = isObject(value) ? value['events'] : undefined;
-  return Array.isArray(events) ? events.length : 0;
+  return Array.isArray(events) && events.length <= MAX_BATCH ? events.length : 0;
 }
 
 function readOne(

@@ -19,7 +19,7 @@ export interface KeyOwner {
   keyId: string;
   tenantId: string;
   scopes: ReadonlySet<Scope>;
-  /** From then on it is nobody's key. */
+  /** From then on, on this process' clock, it is nobody's key. */
   expiresAtMs: number;
   suspended: boolean;
   /** Null: it may be used from everywhere. */
@@ -83,21 +83,30 @@ export class KeyCache {
     this.generation++;
   }
 
-  private async load(names: string[]): Promise<(KeyOwner | undefined)[]> {
+  private async load(names: string[]): Promise<(KeyOwner | undefined | Error)[]> {
     const { generation } = this;
     const wasListening = this.changes.isListening;
     const rows = await this.keys.findOwners(names.map((name) => Buffer.from(name, 'base64')));
-    const owners = new Map(rows.map((row) => [row.key_hash.toString('base64'), this.toOwner(row)]));
+    const owners = new Map(rows.map((row) => [row.key_hash.toString('base64'), this.tryToOwner(row)]));
     // Read while nobody listened, or before a change or a gap in listening, it may be out of date by now.
     if (wasListening && generation === this.generation) {
       const loadedAt = Date.now();
       for (const name of names) {
         const owner = owners.get(name);
-        if (owner) setBounded(this.known, name, { owner, loadedAt });
-        else setBounded(this.unknown, name, loadedAt);
+        if (!owner) setBounded(this.unknown, name, loadedAt);
+        else if (!(owner instanceof Error)) setBounded(this.known, name, { owner, loadedAt });
       }
     }
     return names.map((name) => owners.get(name));
+  }
+
+  /** A row that cannot be read fails its own key, and not those that were looked up with it. */
+  private tryToOwner(row: KeyOwnerRow): KeyOwner | Error {
+    try {
+      return this.toOwner(row);
+    } catch (error) {
+      return error as Error;
+    }
   }
 
   private toOwner(row: KeyOwnerRow): KeyOwner {
@@ -106,7 +115,7 @@ export class KeyCache {
       keyId: row.id,
       tenantId: row.tenant_id,
       scopes: new Set(row.scopes),
-      expiresAtMs: row.expires_at?.getTime() ?? Infinity,
+      expiresAtMs: row.expires_in_ms === null ? Infinity : Date.now() + row.expires_in_ms,
       suspended: row.suspended,
       allowedIps: row.allowed_ips.length === 0 ? null : AddressRanges.parse(row.allowed_ips),
       rate:

@@ -1,20 +1,10 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import {
-  ArrayMaxSize,
-  ArrayMinSize,
-  IsArray,
-  IsIn,
-  IsInt,
-  IsISO8601,
-  Length,
-  Matches,
-  Max,
-  Min,
-  ValidateIf,
-} from 'class-validator';
+import { ArrayMaxSize, ArrayMinSize, IsArray, IsIn, IsInt, Max, Min } from 'class-validator';
 import { Scope, SCOPES } from '../domain/scope.js';
-import { MayBeLeftOut } from '../http/may-be-left-out.js';
+import { IsTime } from '../http/is-time.js';
+import { MayBeLeftOut, MayBeNull } from '../http/may-be-left-out.js';
 import { PageResponse } from '../http/paging.dto.js';
+import { IsName } from '../http/is-name.js';
 import { OptionalBody } from '../http/validation.pipe.js';
 import { ApiKeyEntity } from '../persistence/entities/api-key.entity.js';
 
@@ -23,9 +13,7 @@ const MAX_OVERLAP_SECONDS = 30 * 86_400;
 
 export class CreateApiKeyDto {
   @ApiProperty({ minLength: 1, maxLength: 200, example: 'checkout service' })
-  @Matches(/^[^\p{Cc}\p{Cs}]*$/u, { message: 'must not hold control characters' })
-  @Matches(/\S/, { message: 'must not be blank' })
-  @Length(1, 200, { message: 'must be a string of 1 to 200 characters' })
+  @IsName()
   name!: string;
 
   @ApiProperty({
@@ -50,12 +38,8 @@ export class CreateApiKeyDto {
     example: '2036-01-31T12:00:00.000Z',
     description: 'From then on it is refused. Null: never.',
   })
-  @ValidateIf((_, value) => value !== undefined && value !== null)
-  @Matches(/T.*(?:Z|[+-]\d\d:\d\d)$/, { message: 'must be an RFC 3339 time such as 2036-01-31T12:00:00Z' })
-  @IsISO8601(
-    { strict: true, strictSeparator: true },
-    { message: 'must be an RFC 3339 time such as 2036-01-31T12:00:00Z' },
-  )
+  @MayBeNull()
+  @IsTime()
   expires_at?: string | null;
 }
 

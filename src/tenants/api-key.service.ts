@@ -58,7 +58,7 @@ export class ApiKeyService {
     const now = new Date(systemClock.now());
     const key = generateApiKey();
     const stored = storedKey(key, old, now);
-    if (!(await this.keys.replace(stored, id, new Date(now.getTime() + overlapSeconds * 1000)))) {
+    if (!(await this.keys.replace(stored, id, overlapSeconds))) {
       throw new Problem('conflict', 'This key has expired. Create a new one.');
     }
     this.cache.forget(tenantId);

@@ -6,19 +6,16 @@ import {
   IsBoolean,
   IsInt,
   IsNumber,
+  IsObject,
   IsString,
-  Length,
-  Matches,
   Max,
   Min,
-  ValidateIf,
   ValidateNested,
 } from 'class-validator';
-import { MayBeLeftOut } from '../http/may-be-left-out.js';
+import { IsName } from '../http/is-name.js';
+import { MayBeLeftOut, MayBeNull } from '../http/may-be-left-out.js';
 import { PageResponse } from '../http/paging.dto.js';
 import { TenantEntity } from '../persistence/entities/tenant.entity.js';
-
-const MayBeNull = () => ValidateIf((_, value) => value !== undefined && value !== null);
 
 export class TenantRateLimitDto {
   @ApiProperty({
@@ -41,10 +38,7 @@ export class TenantRateLimitDto {
 
 export class CreateTenantDto {
   @ApiProperty({ minLength: 1, maxLength: 200, example: 'Acme Shop' })
-  // Cs: halves of surrogate pairs, which UTF-8 cannot write.
-  @Matches(/^[^\p{Cc}\p{Cs}]*$/u, { message: 'must not hold control characters' })
-  @Matches(/\S/, { message: 'must not be blank' })
-  @Length(1, 200, { message: 'must be a string of 1 to 200 characters' })
+  @IsName()
   name!: string;
 
   @ApiPropertyOptional({
@@ -61,6 +55,8 @@ export class CreateTenantDto {
     description: 'Null: as configured. A batch counts as many requests as it has events.',
   })
   @MayBeNull()
+  // Each member of a list would be checked as if it were the limit, and the list be none.
+  @IsObject({ message: 'must be an object with per_second and burst, or null' })
   @ValidateNested()
   @Type(() => TenantRateLimitDto)
   rate_limit?: TenantRateLimitDto | null;

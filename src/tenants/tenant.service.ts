@@ -148,9 +148,7 @@ function rangeErrors(ranges: string[]): FieldError[] {
       return [];
     } catch (error) {
       if (!(error instanceof InvalidAddressRange)) throw error;
-      return [
-        { path: `allowed_ips[${index}]`, message: 'must be a CIDR such as 192.0.2.0/24 or 2001:db8::/32' },
-      ];
+      return [{ path: `allowed_ips[${index}]`, message: error.message }];
     }
   });
 }

@@ -72,6 +72,10 @@ describe('creating a key', () => {
     ['an expiry that has passed', { expires_at: '2020-01-01T00:00:00Z' }, 'expires_at'],
     ['an expiry without its time', { expires_at: '2036-01-01' }, 'expires_at'],
     ['an expiry that is no date', { expires_at: '2036-02-31T00:00:00Z' }, 'expires_at'],
+    ['an expiry without its seconds', { expires_at: '2036-01-31T12Z' }, 'expires_at'],
+    ['an expiry of a week', { expires_at: '2036-W05-6T12:00:00Z' }, 'expires_at'],
+    ['an expiry in the basic format', { expires_at: '20360131T120000Z' }, 'expires_at'],
+    ['an expiry in a year of five digits', { expires_at: '9999-12-31T23:59:59-23:59' }, 'expires_at'],
     ['an expiry as a number', { expires_at: 2_000_000_000 }, 'expires_at'],
     ['the tenant of another', { tenant_id: '0198c0de-7a5e-7b1c-9d3e-5f0a1b2c3d4e' }, 'tenant_id'],
   ])('refuses %s', async (_, fields, path) => {

@@ -102,11 +102,48 @@ describe('the rate limit of a tenant', () => {
     expect((await get(tenant)).status).toBe(429);
   });
 
-  it('charges nothing for a request that was refused before', async () => {
+  it('charges nobody for a key that is nobody’s or is used from elsewhere, so that a thief uses nothing up', async () => {
     const tenant = await limited(1);
     expect((await posthorn.anonymous.request('GET', '/events')).headers['ratelimit']).toBeUndefined();
-    expect((await tenant.request('GET', '/tenants')).status).toBe(403);
+    await posthorn.admin.request('PATCH', `/tenants/${tenant.id}`, { allowed_ips: ['192.0.2.0/24'] });
+    for (const path of ['/events', '/tenants']) {
+      const refused = await tenant.request('GET', path);
+      expect(refused).toMatchObject({ status: 403, body: { code: 'ip_not_allowed' } });
+      expect(refused.headers['ratelimit']).toBeUndefined();
+    }
+    await posthorn.admin.request('PATCH', `/tenants/${tenant.id}`, { allowed_ips: [] });
     expect((await get(tenant)).status).toBe(200);
+  });
+
+  it.each([
+    ['a route of the operator', '/tenants'],
+    ['what the key is not for', '/api-keys'],
+  ])('charges for %s', async (_, path) => {
+    const tenant = await limited(2);
+    const made = await tenant.request('POST', '/api-keys', { name: 'reader', scopes: ['read'] });
+    const reader = client(posthorn.url, made.body.api_key);
+    expect((await reader.request('GET', path)).status).toBe(403);
+    expect((await reader.request('GET', path)).status).toBe(429);
+  });
+
+  it('charges a batch that is too large to be one for a single request', async () => {
+    const tenant = await limited(10);
+    const events = Array.from({ length: 100_000 }, () => 0);
+    expect((await tenant.request('POST', '/events/batch', { events })).status).toBe(422);
+    expect((await get(tenant)).headers['ratelimit']).toMatch(/;r=8;/);
+  });
+
+  it('has a bucket for changes beside, each of which is kept in the audit log', async () => {
+    const tenant = await limited(100, 50);
+    const change = () => tenant.request('DELETE', '/subscriptions/0198c0de-7a5e-7b1c-9d3e-5f0a1b2c3d4e');
+    const answers = await Promise.all(Array.from({ length: 30 }, change));
+    const refused = answers.filter(({ status }) => status === 429);
+    expect(answers.filter(({ status }) => status === 404).length).toBeGreaterThanOrEqual(20);
+    expect(refused.length).toBeGreaterThanOrEqual(8);
+    expect(refused[0]).toMatchObject({ headers: { 'retry-after': '1' }, body: { code: 'rate_limited' } });
+    expect((await get(tenant)).status).toBe(200);
+    const { body } = await tenant.request('GET', '/audit?action=subscription.delete&limit=100');
+    expect(body.data.length).toBe(30 - refused.length);
   });
 
   it('is counted', async () => {

@@ -12,7 +12,8 @@ export interface KeyOwnerRow {
   tenant_id: string;
   key_hash: Buffer;
   scopes: Scope[];
-  expires_at: Date | null;
+  /** From now on by the clock of Postgres, in milliseconds; null: never. */
+  expires_in_ms: number | null;
   suspended: boolean;
   rate_per_second: number | null;
   rate_burst: number | null;
@@ -29,7 +30,8 @@ export class ApiKeyRepository {
   /** Whose keys these are, by their SHA-256; keys that are nobody's are left out. Uses api_key_hash_key. */
   findOwners(hashes: Buffer[]): Promise<KeyOwnerRow[]> {
     return this.database.run<KeyOwnerRow>(
-      `select k.id, k.tenant_id, k.key_hash, k.scopes, k.expires_at,
+      `select k.id, k.tenant_id, k.key_hash, k.scopes,
+              (extract(epoch from k.expires_at - clock_timestamp()) * 1000)::float8 as expires_in_ms,
               t.suspended, t.rate_per_second, t.rate_burst, t.allowed_ips
        from api_key k join tenant t on t.id = k.tenant_id
        where k.key_hash = any ($1::bytea[]) and t.deletion_requested_at is null
@@ -63,16 +65,16 @@ export class ApiKeyRepository {
   }
 
   /**
-   * Adds a key that takes the place of another one, which ends at `oldUntil` unless it ends before.
+   * Adds a key that takes the place of another one, which ends after `overlapSeconds` unless it ends before.
    * @returns false, with nothing done, when the old one is not there or has ended
    */
-  async replace(key: ApiKeyEntity, oldId: string, oldUntil: Date): Promise<boolean> {
+  async replace(key: ApiKeyEntity, oldId: string, overlapSeconds: number): Promise<boolean> {
     return this.keys.manager.transaction(async (manager) => {
       const { affected } = await manager
         .createQueryBuilder()
         .update(ApiKeyEntity)
-        .set({ expiresAt: () => 'least(expires_at, :oldUntil)' })
-        .setParameters({ oldUntil })
+        .set({ expiresAt: () => 'least(expires_at, now() + make_interval(secs => :overlapSeconds))' })
+        .setParameters({ overlapSeconds })
         .where('tenant_id = :tenantId and id = :oldId', { tenantId: key.tenantId, oldId })
         .andWhere('(expires_at is null or expires_at > now())')
         .execute();
@@ -85,8 +87,12 @@ export class ApiKeyRepository {
   /** Notes when keys were used last; a later time that another process has noted stays. */
   async touch(usedAt: ReadonlyMap<string, Date>): Promise<void> {
     await this.database.run(
-      `update api_key k set last_used_at = greatest(k.last_used_at, used.at)
-       from unnest($1::uuid[], $2::timestamptz[]) as used(id, at) where k.id = used.id
+      // In one order in every process, and not waiting for who deletes them.
+      `with used as materialized (
+         select k.id, u.at from unnest($1::uuid[], $2::timestamptz[]) as u(id, at) join api_key k on k.id = u.id
+         order by k.id for no key update of k skip locked /* all tenants: keys that this process has recognised */
+       )
+       update api_key k set last_used_at = greatest(k.last_used_at, used.at) from used where k.id = used.id
        /* all tenants: keys that this process has recognised */`,
       [[...usedAt.keys()], [...usedAt.values()]],
     );

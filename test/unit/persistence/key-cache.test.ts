@@ -53,7 +53,7 @@ const someone = (): KeyOwnerRow => ({
   tenant_id: TENANT,
   key_hash: HASH,
   scopes: ['read'],
-  expires_at: null,
+  expires_in_ms: null,
   suspended: false,
   rate_per_second: null,
   rate_burst: null,
@@ -103,7 +103,7 @@ it.each([
   ['fresh from the database', false],
   ['remembered from before', true],
 ])('does not take an expired key, %s', async (_, isWarm) => {
-  stored = { ...someone(), expires_at: new Date(100_000 + 1_000) };
+  stored = { ...someone(), expires_in_ms: isWarm ? 1_000 : 0 };
   if (isWarm) expect(await ownerId()).toBe(stored.id);
   vi.setSystemTime(100_000 + 1_000);
   expect(await ownerId()).toBeUndefined();
