@@ -105,6 +105,7 @@ export async function startStand(
     // Counted, and out of reach.
     TENANT_RATE_LIMIT: '1000000',
     TENANT_RATE_BURST: '10000000',
+    TENANT_MAX_SUBSCRIPTIONS: '1000000',
     ADMIN_API_KEY: ADMIN_KEY,
     ENCRYPTION_KEY: randomBytes(32).toString('base64'),
     ALLOW_TARGET_RANGES: '127.0.0.0/8',

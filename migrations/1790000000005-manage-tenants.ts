@@ -22,7 +22,9 @@ export class ManageTenants1790000000005 implements MigrationInterface {
         -- The keys from before could do everything, and go on doing so.
         add column scopes text[] not null default '{admin}',
         add column expires_at timestamptz,
-        add column last_used_at timestamptz;
+        add column last_used_at timestamptz,
+        -- The key that a rotation made in its place.
+        add column replaced_by uuid;
       alter table api_key alter column scopes drop default;
 
       -- That a key was used is nobody's news.
@@ -37,7 +39,8 @@ export class ManageTenants1790000000005 implements MigrationInterface {
       drop trigger announce_change on api_key;
       create trigger announce_change after update or delete on api_key
         for each row execute function announce_change();
-      alter table api_key drop column scopes, drop column expires_at, drop column last_used_at;
+      alter table api_key drop column scopes, drop column expires_at, drop column last_used_at,
+        drop column replaced_by;
       drop index tenant_to_remove;
       alter table tenant
         drop column suspended, drop column rate_per_second, drop column rate_burst, drop column retention_hours,

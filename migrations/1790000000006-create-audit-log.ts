@@ -26,7 +26,8 @@ export class CreateAuditLog1790000000006 implements MigrationInterface {
         result text not null,
         ip text,
         user_agent text,
-        request_id text not null
+        -- Null where there was no request.
+        request_id text
       );
       -- GET /audit of a tenant.
       create index audit_log_by_tenant on audit_log (tenant_id, id);

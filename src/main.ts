@@ -57,7 +57,7 @@ async function start(): Promise<void> {
   if (isEmbedded) config = await embed(config);
   const logger = createLogger(config.logLevel, config.role);
 
-  await unlessStopped(migrate(config.databaseUrl, (reason) => say(`Waiting for PostgreSQL: ${reason}`)));
+  await unlessStopped(migrate(config.databaseUrl, (what) => say(`Waiting for ${what}`)));
   if (config.encryptionKeys) await unlessStopped(protectSecrets(config.databaseUrl, config.encryptionKeys));
   app = await unlessStopped(createServer(AppModule.forRole(config, logger), config, logger));
   if (isEmbedded) await createFirstTenant(app, config.dataDir);

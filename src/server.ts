@@ -4,6 +4,7 @@ import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from
 import type { Logger } from 'pino';
 import { DynamicModule } from '@nestjs/common';
 import { Config } from './config/config.js';
+import { AddressRanges } from './domain/address-ranges.js';
 import { recordAccess } from './http/access.js';
 import { serveApiDocs } from './http/api-docs.js';
 import { auditRoutes } from './http/audit-trail.js';
@@ -23,7 +24,7 @@ import { answerWithSecurityHeaders, securityHeadersFor } from './http/security-h
 import { NestLogger } from './observability/logger.js';
 import { AuditRepository } from './persistence/repositories/audit.repository.js';
 
-/** For the bodies of all requests that are being received or answered. */
+/** For the bodies of all requests that are being received or answered, if the largest is not too large for it. */
 const BODY_ROOM_BYTES = 64 * 1024 * 1024;
 /** How often a server that closes looks for connections that have nothing more to answer. */
 const CLOSING_POLL_MS = 50;
@@ -36,11 +37,14 @@ export async function createServer(
   limits = EDGE_LIMITS,
 ): Promise<NestFastifyApplication> {
   const behindProxies = config.trustedProxies.length > 0;
+  const proxies = AddressRanges.parse(config.trustedProxies);
+  const largestBody = Math.max(MAX_BODY_BYTES, config.maxPayloadBytes + ENVELOPE_BYTES, config.maxBatchBytes);
   const adapter = new FastifyAdapter({
     genReqId: requestId,
     trustProxy: behindProxies && [...config.trustedProxies],
     bodyLimit: MAX_BODY_BYTES,
-    requestTimeout: limits.requestMs,
+    // BodyRoom asks for a pace, and ends a slow body long before; this is what the slowest permitted may take.
+    requestTimeout: limits.requestMs + Math.ceil((largestBody * 1_000) / limits.bodyBytesPerSecond),
     keepAliveTimeout: limits.keepAliveMs,
     http: {
       headersTimeout: limits.headersMs,
@@ -52,7 +56,7 @@ export async function createServer(
     routerOptions: { maxParamLength: MAX_PATH_PARAMETER_CHARACTERS },
     // No hook runs for these, so the headers are set here.
     frameworkErrors: (error: FastifyError, request: FastifyRequest, reply: FastifyReply) => {
-      void reply.headers({ 'x-request-id': request.id, ...securityHeadersFor(request) });
+      void reply.headers({ 'x-request-id': request.id, ...securityHeadersFor(request.raw, proxies) });
       sendProblem(reply, toProblem(error), request.id);
     },
     clientErrorHandler: answerClientError,
@@ -60,12 +64,16 @@ export async function createServer(
   const server = adapter.getInstance<FastifyInstance>();
   const access = recordAccess(server);
   answerWithRequestId(server);
-  answerWithSecurityHeaders(server, behindProxies);
+  answerWithSecurityHeaders(server, proxies);
   if (behindProxies) cleanForwardedFor(server);
-  await allowOrigins(server, config.corsOrigins);
+  const bodyRoom = new BodyRoom({ size: BODY_ROOM_BYTES, largestBody, limits });
+  bodyRoom.watch(server);
   refuseOddRequests(server);
+  allowOrigins(server, config.corsOrigins);
   limitBodies(server, config);
   server.server.on('connect', answerConnect);
+  // Node would let a client send what is then refused; BodyRoom tells it to go on.
+  server.server.on('checkContinue', (request, response) => server.routing(request, response));
   // Node would answer 417 without a word; what it does not know may be passed over (RFC 9110, section 10.1.1).
   server.server.on('checkExpectation', (request, response) => server.routing(request, response));
   watchConnections(server, limits);
@@ -78,7 +86,7 @@ export async function createServer(
   });
   guardRoutes(server, app.get(AuthGuard));
   auditRoutes(server, app.get(AuditRepository, { strict: false }), logger);
-  acceptJson(server, new BodyRoom(Math.max(BODY_ROOM_BYTES, config.maxBatchBytes + ENVELOPE_BYTES)));
+  acceptJson(server, bodyRoom);
   app.setGlobalPrefix('api/v1', { exclude: ['health', 'ready', 'metrics'] });
   serveApiDocs(app, access);
   return app;

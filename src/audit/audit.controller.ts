@@ -17,8 +17,9 @@ export class AuditController {
     summary: 'List who did what',
     description:
       'Newest first: every request to a route with an `x-audit-action`, carried out or refused. Changes are in it, and ' +
-      'that a secret was read; events handed in are not. A tenant sees what was done with its keys, and by the ' +
-      'operator to it; the admin key sees everything.',
+      'that a secret was read; events handed in are not. So is what Posthorn did itself: `subscription.disable` after ' +
+      'a 410 of the subscriber, `tenant.remove` when all of a deleted tenant is gone. A tenant sees what was done ' +
+      'with its keys, and by the operator or Posthorn to it; the admin key sees everything.',
   })
   @ApiOkResponse({ type: AuditPageResponse })
   @ApiProblems('invalid_request')

@@ -9,7 +9,12 @@ import {
 import { IsTime } from '../http/is-time.js';
 import { MayBeLeftOut } from '../http/may-be-left-out.js';
 import { PageQuery, PageResponse } from '../http/paging.dto.js';
-import type { ActorKind, AuditFilter, AuditRow } from '../persistence/repositories/audit.repository.js';
+import {
+  ACTOR_KINDS,
+  type ActorKind,
+  type AuditFilter,
+  type AuditRow,
+} from '../persistence/repositories/audit.repository.js';
 
 export class AuditQuery extends PageQuery {
   @ApiPropertyOptional({ enum: AUDIT_ACTIONS, example: 'subscription.change' })
@@ -96,8 +101,9 @@ export class AuditEntryResponse {
   tenant_id!: string | null;
 
   @ApiProperty({
-    enum: ['api_key', 'operator'],
-    description: "Who did it: one of the tenant's keys, or who has the admin key.",
+    enum: ACTOR_KINDS,
+    description:
+      "Who did it: one of the tenant's keys, who has the admin key, or Posthorn itself, on nobody's request.",
     example: 'api_key',
   })
   actor_kind!: ActorKind;
@@ -155,7 +161,7 @@ export class AuditEntryResponse {
   @ApiProperty({
     type: Number,
     nullable: true,
-    description: 'With which it was answered; null while that is not known.',
+    description: 'With which it was answered; null while that is not known, and where nobody asked.',
     example: 200,
   })
   status_code!: number | null;
@@ -184,17 +190,24 @@ export class AuditEntryResponse {
   })
   user_agent!: string | null;
 
-  @ApiProperty({ description: 'The `X-Request-ID` of the answer.', example: 'req-8271' })
-  request_id!: string;
+  @ApiProperty({
+    type: String,
+    nullable: true,
+    description:
+      'The `X-Request-ID` of the answer; null where nobody asked, and likewise hidden from tenants.',
+    example: 'req-8271',
+  })
+  request_id!: string | null;
 
   static from(row: AuditRow): AuditEntryResponse {
     return { ...row, at: row.at.toISOString() };
   }
 
-  /** Where the operator sits is no tenant's business. */
+  /** Where the operator sits is no tenant's business; nor who it is, which a proxy may write into request ids. */
   static forTenant(row: AuditRow): AuditEntryResponse {
     const entry = AuditEntryResponse.from(row);
-    return row.actor_kind === 'operator' ? { ...entry, ip: null, user_agent: null } : entry;
+    if (row.actor_kind !== 'operator') return entry;
+    return { ...entry, ip: null, user_agent: null, request_id: null };
   }
 }
 

@@ -39,9 +39,10 @@ const NOT_LOCKED: Days = { days_dropped: 0, days_rewritten: 0, postponed: true, 
  * Retention: what is purged. When, is the business of the schedule.
  *
  * Events, and deliveries that have ended, live for RETENTION_HOURS, a delivery from its end; dead letters live for
- * DLQ_RETENTION_DAYS from their death. What is still due is never purged; deliveries to a subscription that is
- * switched off become dead letters after DLQ_RETENTION_DAYS. A tenant's own retention, where it is shorter, goes for all
- * of this but dead letters. The audit log goes back AUDIT_RETENTION_DAYS. All of it is safe to stop and to repeat.
+ * DLQ_RETENTION_DAYS from their death. What is still due is never purged; deliveries whose subscription is switched off,
+ * or whose tenant is suspended, become dead letters after DLQ_RETENTION_DAYS. A tenant's own retention, where it is
+ * shorter, goes for all of this but dead letters. The audit log goes back AUDIT_RETENTION_DAYS. All of it is safe to stop
+ * and to repeat.
  */
 @Injectable()
 export class CleanupService {

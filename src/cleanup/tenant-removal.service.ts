@@ -4,6 +4,7 @@ import type { Logger } from 'pino';
 import { Config } from '../config/config.js';
 import { LOGGER } from '../observability/logger.js';
 import { Database } from '../persistence/database.js';
+import { AuditRepository } from '../persistence/repositories/audit.repository.js';
 import { TenantPurgeRepository } from '../persistence/repositories/tenant-purge.repository.js';
 import { TenantPurge, TenantRows } from './tenant-purge.js';
 
@@ -32,6 +33,7 @@ export class TenantRemovalService implements OnApplicationBootstrap, BeforeAppli
     private readonly database: Database,
     private readonly purges: TenantPurgeRepository,
     private readonly purge: TenantPurge,
+    private readonly audit: AuditRepository,
     private readonly registry: SchedulerRegistry,
     private readonly config: Config,
     @Inject(LOGGER) private readonly logger: Logger,
@@ -74,8 +76,17 @@ export class TenantRemovalService implements OnApplicationBootstrap, BeforeAppli
       this.logger.info({ tenant_id: id, ...rows }, 'tenant_removal.progress');
     };
     await this.purge.runAll(id, rows, { isStopping: () => this.stopping, stepped });
-    if (this.stopping || !(await this.purges.deleteTenant(id, GRACE_SECONDS))) return;
+    if (this.stopping || !(await this.removeTenant(id))) return;
     this.deleted.delete(id);
     this.logger.info({ tenant_id: id, ...rows }, 'tenant_removal.finished');
+  }
+
+  /** The tenant goes with the entry that says so, or neither does and the next poll tries again. */
+  private removeTenant(id: string): Promise<boolean> {
+    return this.database.transaction(async (connection) => {
+      const isGone = await this.purges.deleteTenant(id, GRACE_SECONDS, connection);
+      if (isGone) await this.audit.insertDone('tenant.remove', { tenantId: id, objectId: id }, connection);
+      return isGone;
+    });
   }
 }

@@ -42,6 +42,7 @@ const VARIABLES = {
   CORS_ORIGINS: origins(),
   TENANT_RATE_LIMIT: decimal(1_000, 0.01, 1_000_000),
   TENANT_RATE_BURST: wholeNumber(5_000, 1, 10_000_000),
+  TENANT_MAX_SUBSCRIPTIONS: wholeNumber(10_000, 1, 1_000_000),
   LOG_LEVEL: variable<(typeof LOG_LEVELS)[number]>('info', (value) =>
     oneOf(LOG_LEVELS, 'info').read(value.toLowerCase()),
   ),
@@ -100,6 +101,7 @@ export class Config {
   readonly trustedProxies: readonly string[];
   /** Origins of web pages that browsers let call the API. */
   readonly corsOrigins: readonly string[];
+  readonly tenantMaxSubscriptions: number;
   /** For tenants without a limit of their own. */
   readonly tenantRate: RateLimitRule;
   readonly logLevel: (typeof LOG_LEVELS)[number];
@@ -141,6 +143,7 @@ export class Config {
     this.addressRules = values.ALLOW_TARGET_RANGES ?? AddressRules.parse(embedded ? '127.0.0.0/8,::1' : '');
     this.trustedProxies = values.TRUSTED_PROXIES;
     this.corsOrigins = values.CORS_ORIGINS;
+    this.tenantMaxSubscriptions = values.TENANT_MAX_SUBSCRIPTIONS;
     this.tenantRate = { perSecond: values.TENANT_RATE_LIMIT, burst: values.TENANT_RATE_BURST };
     this.logLevel = values.LOG_LEVEL;
     this.retryPolicy = defaultRetryPolicy(values);

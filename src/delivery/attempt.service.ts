@@ -8,6 +8,7 @@ import { signatureHeaders } from '../domain/signature.js';
 import { VERSION } from '../domain/version.js';
 import { LOGGER } from '../observability/logger.js';
 import { Metrics } from '../observability/metrics.js';
+import { AuditRepository } from '../persistence/repositories/audit.repository.js';
 import {
   AttemptResult,
   ClaimedDelivery,
@@ -56,6 +57,7 @@ export class AttemptService {
     private readonly sender: HttpSender,
     private readonly results: ResultWriter,
     private readonly subscriptions: SubscriptionCache,
+    private readonly audit: AuditRepository,
     private readonly metrics: Metrics,
     private readonly config: Config,
     @Inject(CLOCK) private readonly clock: Clock,
@@ -213,7 +215,12 @@ export class AttemptService {
     if (!(await this.subscriptions.disable(subscription, 'gone'))) return;
     const { id, tenantId, targetUrl } = subscription;
     const { origin } = new URL(targetUrl);
-    this.logger.warn({ tenant_id: tenantId, subscription_id: id, origin }, 'subscription.disabled');
+    const about = { tenant_id: tenantId, subscription_id: id };
+    this.logger.warn({ ...about, origin }, 'subscription.disabled');
+    // It is done, and the attempt recorded: a missing entry is no reason to fail now.
+    await this.audit
+      .insertDone('subscription.disable', { tenantId, objectId: id })
+      .catch((error: unknown) => this.logger.error({ err: error, ...about }, 'audit.write_failed'));
   }
 
   private async refuseOrphan(delivery: ClaimedDelivery): Promise<AttemptReport> {

@@ -40,6 +40,14 @@ export class AddressRanges {
       (range) => range.version === version && range.first <= value && value <= range.last,
     );
   }
+
+  /** As `includes`, but only by ranges that lie in one of the others as a whole. */
+  includesWithin(address: IpAddress, outer: AddressRanges): boolean {
+    const inner = this.ranges.filter(({ version, first, last }) =>
+      outer.ranges.some((one) => one.version === version && one.first <= first && last <= one.last),
+    );
+    return new AddressRanges(inner).includes(address);
+  }
 }
 
 function parseRange(text: string): Range {

@@ -1,3 +1,11 @@
+/** What Posthorn does of its own accord, on nobody's request. */
+const SERVICE_ACTIONS = [
+  // Its subscriber answered 410 Gone.
+  'subscription.disable',
+  // The tenant is gone, and everything that it owned.
+  'tenant.remove',
+] as const;
+
 /** What the audit log knows, each as `what.done`. */
 export const AUDIT_ACTIONS = [
   'subscription.create',
@@ -20,7 +28,10 @@ export const AUDIT_ACTIONS = [
   'tenant.create',
   'tenant.change',
   'tenant.delete',
+  ...SERVICE_ACTIONS,
 ] as const;
+
+export type ServiceAction = (typeof SERVICE_ACTIONS)[number];
 
 export type AuditAction = (typeof AUDIT_ACTIONS)[number];
 

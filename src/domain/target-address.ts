@@ -61,12 +61,14 @@ export class AddressRules {
 
   /**
    * Whether a connection to this address (as DNS or the URL gave it) may be opened. An IPv6 address that carries an
-   * IPv4 address is judged by the one that it reaches. What is no IP address is not allowed.
+   * IPv4 address is judged by the one that it reaches, unless the operator allows addresses of that very kind. What is no IP address is not allowed.
    */
   isAllowed(address: string): boolean {
     const parsed = parseIpAddress(address);
     if (parsed === null) return false;
-    return this.allowed.includes(parsed) || reachedBy(parsed).every((reached) => this.mayReach(reached));
+    const carrier = CARRIERS.find(({ holds }) => holds.includes(parsed));
+    if (carrier && this.allowed.includesWithin(parsed, carrier.holds)) return true;
+    return reachedBy(parsed, carrier).every((reached) => this.mayReach(reached));
   }
 
   private mayReach(address: IpAddress): boolean {
@@ -75,16 +77,23 @@ export class AddressRules {
 }
 
 /**
- * Where packets to this address may end up. NAT64 64:ff9b::/96 (RFC 6052) and 6to4 2002::/16 (RFC 3056) are taken off
- * on the way, and the IPv4 address in them is what they reach. ISATAP (RFC 5214), ::0:5efe:a.b.c.d or
- * ::200:5efe:a.b.c.d under any prefix, is so only in a network that uses it. Other forms that carry an IPv4 address
- * (compatible, translated, Teredo, local NAT64) are special as a whole.
+ * NAT64 (RFC 6052) and 6to4 (RFC 3056) are taken off on the way, and the IPv4 address in them is what they reach, so
+ * many bits from the right.
  */
-function reachedBy(address: IpAddress): IpAddress[] {
+const CARRIERS = [
+  { holds: AddressRanges.parse(['64:ff9b::/96']), carriedAt: 0n },
+  { holds: AddressRanges.parse(['2002::/16']), carriedAt: 80n },
+];
+
+/**
+ * Where packets to this address may end up. ISATAP (RFC 5214), ::0:5efe:a.b.c.d or ::200:5efe:a.b.c.d under any prefix,
+ * carries an IPv4 address only in a network that uses it. Other forms (compatible, translated, Teredo, local NAT64) are
+ * special as a whole.
+ */
+function reachedBy(address: IpAddress, carrier?: { carriedAt: bigint }): IpAddress[] {
   const { version, value } = address;
   if (version === 4) return [address];
-  if (value >> 32n === 0x64_ff9b_0000_0000_0000_0000n) return [ipv4(value)];
-  if (value >> 112n === 0x2002n) return [ipv4(value >> 80n)];
+  if (carrier) return [ipv4(value >> carrier.carriedAt)];
   const interfaceKind = (value >> 32n) & 0xfdff_ffffn;
   return interfaceKind === 0x5efen ? [address, ipv4(value)] : [address];
 }

@@ -1,5 +1,8 @@
 import { randomBytes } from 'node:crypto';
 
+/** No UUID sorts before it (RFC 9562 section 5.9, the nil UUID). */
+export const LEAST_UUID = '00000000-0000-0000-0000-000000000000';
+
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 const MAX_MS = 2 ** 48 - 1;
 /** Hexadecimal digits of randomness that an id takes: 3 and 3 and 12 after version and variant, one for the variant. */

@@ -8,6 +8,7 @@ import {
   OpenAPIObject,
   SwaggerModule,
 } from '@nestjs/swagger';
+import type { FastifyInstance } from 'fastify';
 import { ProblemCode, PROBLEMS } from '../domain/errors.js';
 import { VERSION } from '../domain/version.js';
 import type { Access } from './access.js';
@@ -87,10 +88,18 @@ function exampleOf(code: ProblemCode): Record<string, unknown> {
 
 /** Serves Swagger UI at /docs and the document at /docs-json; `access` says whom each route is for. */
 export function serveApiDocs(app: INestApplication, access: ReadonlyMap<string, Access>): void {
-  // Made when it is first asked for: only then are the routes known.
-  SwaggerModule.setup('docs', app, () => documentOf(app, access), {
-    jsonDocumentUrl: 'docs-json',
-    yamlDocumentUrl: 'docs-yaml',
+  // Made when it is first asked for, since only then the routes are known, and once: anybody may ask, as often as
+  // they like.
+  let document: OpenAPIObject | undefined;
+  const made = () => (document ??= documentOf(app, access));
+  let json: Buffer | undefined;
+  const server = app.getHttpAdapter().getInstance() as FastifyInstance;
+  server.get('/docs-json', (_, reply) => {
+    json ??= Buffer.from(JSON.stringify(made()));
+    return reply.type('application/json').send(json);
+  });
+  SwaggerModule.setup('docs', app, made, {
+    raw: false,
     swaggerOptions: { persistAuthorization: true, displayRequestDuration: true },
   });
 }

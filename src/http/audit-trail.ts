@@ -181,14 +181,16 @@ function idsOf(
   return { newId: id === idInPath(request) ? undefined : id };
 }
 
-/** A route names at most one object. */
+/** The object stands last in a path, behind what it belongs to. */
 function idInPath({ params }: FastifyRequest): string | null {
-  const [id] = Object.values((params ?? {}) as Record<string, unknown>);
+  const id = Object.values((params ?? {}) as Record<string, unknown>).at(-1);
   return isUuid(id) ? id.toLowerCase() : null;
 }
 
-function tenantInPath(request: FastifyRequest): string | null {
-  return /\/tenants\/:id(?:\/|$)/.test(request.routeOptions.url ?? '') ? idInPath(request) : null;
+function tenantInPath({ routeOptions, params }: FastifyRequest): string | null {
+  if (!/\/tenants\/:id(?:\/|$)/.test(routeOptions.url ?? '')) return null;
+  const { id } = params as { id?: unknown };
+  return isUuid(id) ? id.toLowerCase() : null;
 }
 
 /** The names of the body's members, which the caller chose: only what looks like a field of ours, and not many. */

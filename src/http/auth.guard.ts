@@ -128,7 +128,7 @@ export class AuthGuard {
       if (!this.isAdminKey(key)) throw unknownKey();
       request.caller = { kind: 'operator' };
       if (access.for === 'operator or tenant') return;
-      throw new Problem('forbidden', "The admin key manages tenants only; use a tenant's API key here.");
+      throw new Problem('forbidden', "The admin key is the operator's; use a tenant's API key here.");
     }
     request.caller = { kind: 'tenant', ...owner };
     // Before it costs anything: a stolen key must not use up what its tenant may ask.

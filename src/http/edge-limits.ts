@@ -2,13 +2,15 @@
 export interface EdgeLimits {
   /** From the connection, or the first byte of a later request, until its headers are there. */
   headersMs: number;
-  /** Until its body is there too. */
+  /** How long a body may make no progress at the pace of {@link bodyBytesPerSecond}. */
   requestMs: number;
+  /** What a body has to come with, beyond the time of {@link requestMs}. */
+  bodyBytesPerSecond: number;
   /** How often connections are looked at for the times of this table. */
   checkMs: number;
   /** Between two requests. Longer than the 60 s of most load balancers, which else send into a closing connection. */
   keepAliveMs: number;
-  /** From when an answer waits for its client until the last of it is taken. */
+  /** Until the last of what waits for its client is taken. Starts again whenever an answer adds to it. */
   answerMs: number;
   /** Of all answers that wait for their clients. */
   unsentBytes: number;
@@ -19,6 +21,7 @@ export interface EdgeLimits {
 export const EDGE_LIMITS: EdgeLimits = {
   headersMs: 10_000,
   requestMs: 30_000,
+  bodyBytesPerSecond: 64 * 1024,
   checkMs: 1_000,
   keepAliveMs: 75_000,
   answerMs: 60_000,

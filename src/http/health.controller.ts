@@ -107,13 +107,14 @@ export class HealthController {
   private workers(): Promise<HealthIndicatorResult> {
     return this.unlessDegraded('workers', async () => {
       const alive = await this.heartbeats.countAlive(['worker', 'all'], ALIVE_SECONDS);
-      if (alive === 0) throw new Error('no worker has been seen for 20 seconds');
+      if (alive === 0) throw new Problem('unavailable', 'no worker has been seen for 20 seconds');
       return { alive };
     });
   }
 
   private async requireScheduler(): Promise<void> {
-    if (!(await this.scheduler.isHealthy())) throw new Error('cannot be reached; deliveries wait');
+    if (await this.scheduler.isHealthy()) return;
+    throw new Problem('unavailable', 'cannot be reached; deliveries wait');
   }
 
   private async unlessDegraded(name: string, check: () => Promise<object>): Promise<HealthIndicatorResult> {
@@ -130,10 +131,10 @@ export class HealthController {
  * Anybody may ask: the texts of drivers and resolvers name hosts, ports and users, so of what is not our own only the
  * code is told, such as ECONNREFUSED or an SQLSTATE.
  */
-function reasonOf(error: unknown): string {
+export function reasonOf(error: unknown): string {
   if (error instanceof Problem) return error.message;
-  const { code, message } = error as { code?: unknown; message: string };
-  return typeof code === 'string' ? `cannot be reached (${code})` : message;
+  const { code } = error as { code?: unknown };
+  return typeof code === 'string' ? `cannot be reached (${code})` : 'cannot be reached';
 }
 
 /** @throws Problem unavailable when it takes longer than a probe may */

@@ -19,11 +19,15 @@ declare module 'fastify' {
  * Anything but UTF-8 JSON of bounded depth is refused here, before any route sees it.
  */
 export function acceptJson(server: FastifyInstance, room: BodyRoom): void {
-  room.watch(server);
   server.removeAllContentTypeParsers();
   server.addContentTypeParser(
     ['application/json', 'application/*+json'],
-    (request: FastifyRequest, stream, done) => {
+    (request: FastifyRequest, _, done) => {
+      const encoding = request.headers['content-encoding'];
+      if (encoding !== undefined && encoding.toLowerCase() !== 'identity') {
+        done(new Problem('unsupported_media_type', 'Send the body without a Content-Encoding.'));
+        return;
+      }
       const read = (body: Buffer): void => {
         request.rawBody = body;
         try {
@@ -32,7 +36,7 @@ export function acceptJson(server: FastifyInstance, room: BodyRoom): void {
           done(error as Error);
         }
       };
-      room.read(request, stream, { done: read, refuse: done });
+      room.read(request, { done: read, refuse: done });
     },
   );
 }

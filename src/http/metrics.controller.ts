@@ -2,6 +2,7 @@ import { hash, timingSafeEqual } from 'node:crypto';
 import { Controller, Get, Headers, Res } from '@nestjs/common';
 import { ApiHeader, ApiOkResponse, ApiOperation, ApiProduces, ApiTags } from '@nestjs/swagger';
 import { PrometheusController } from '@willsoto/nestjs-prometheus';
+import type { FastifyReply } from 'fastify';
 import { register } from 'prom-client';
 import { Config } from '../config/config.js';
 import { Problem } from '../domain/errors.js';
@@ -47,8 +48,9 @@ export class MetricsController extends PrometheusController {
     if (!showsAll && (authorization !== undefined || !this.isOpen)) {
       throw new Problem('unauthorized', 'Send "Authorization: Bearer " and METRICS_TOKEN, or the admin key.');
     }
-    const all = await super.index(response);
-    return showsAll ? all : withoutTenants();
+    if (showsAll) return super.index(response);
+    (response as FastifyReply).header('content-type', register.contentType);
+    return withoutTenants();
   }
 
   private isKnown(authorization = ''): boolean {

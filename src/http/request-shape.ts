@@ -23,8 +23,13 @@ function oddity({ raw, url }: FastifyRequest): Problem | null {
   if (!isOld && httpVersion !== '1.1') {
     return new Problem('malformed_request', 'Speak HTTP/1.1 here, or HTTP/1.0.');
   }
-  if (isOld && raw.headers['transfer-encoding'] !== undefined) {
-    return new Problem('malformed_request', 'A request of HTTP/1.0 has no Transfer-Encoding.');
+  const encoding = raw.headers['transfer-encoding'];
+  if (encoding !== undefined) {
+    if (isOld) return new Problem('malformed_request', 'A request of HTTP/1.0 has no Transfer-Encoding.');
+    // Node takes the chunks apart and hands over the rest as it came.
+    if (encoding.toLowerCase() !== 'chunked') {
+      return new Problem('malformed_request', 'The only Transfer-Encoding known here is chunked.');
+    }
   }
   if (rawHeaders.length > 2 * MAX_HEADERS) {
     return new Problem('headers_too_large', `A request may have ${MAX_HEADERS} headers.`);

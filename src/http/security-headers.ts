@@ -1,4 +1,6 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { IncomingMessage } from 'node:http';
+import type { FastifyInstance } from 'fastify';
+import type { AddressRanges } from '../domain/address-ranges.js';
 
 /**
  * Of every answer. What helmet would set and a JSON API has use for, as constants: helmet costs 7 µs a request, this
@@ -40,22 +42,28 @@ const DOCS_HEADERS = {
 /** A year. Only the name that was asked for: what else lives below it is not ours to decide. */
 const HSTS = 'max-age=31536000';
 
-/**
- * @param behindProxies whether a trusted proxy may say that a request came over TLS, which Posthorn does not speak
- *   itself: only then browsers are told to use nothing else (RFC 6797, section 7.2)
- */
-export function answerWithSecurityHeaders(server: FastifyInstance, behindProxies: boolean): void {
-  server.addHook('onRequest', (request, reply, done) => {
-    void reply.headers(securityHeadersFor(request));
-    if (behindProxies) sendHsts(request, reply);
+/** @param proxies those that are trusted, see `securityHeadersFor` */
+export function answerWithSecurityHeaders(server: FastifyInstance, proxies: AddressRanges): void {
+  server.addHook('onRequest', ({ raw }, reply, done) => {
+    void reply.headers(securityHeadersFor(raw, proxies));
     done();
   });
 }
 
-export function securityHeadersFor({ url }: FastifyRequest): Record<string, string> {
-  return url.startsWith('/docs') ? DOCS_HEADERS : SECURITY_HEADERS;
+/**
+ * @param request as Node has it: where Fastify finds no route, it does not apply the trusted proxies
+ * @param proxies which may say that a request came over TLS, which Posthorn does not speak itself: only then browsers
+ *   are told to use nothing else (RFC 6797, section 7.2)
+ */
+export function securityHeadersFor(request: IncomingMessage, proxies: AddressRanges): Record<string, string> {
+  const headers = request.url?.startsWith('/docs') ? DOCS_HEADERS : SECURITY_HEADERS;
+  return isOverTls(request, proxies) ? { ...headers, 'strict-transport-security': HSTS } : headers;
 }
 
-function sendHsts(request: FastifyRequest, reply: FastifyReply): void {
-  if (request.protocol === 'https') void reply.header('strict-transport-security', HSTS);
+function isOverTls({ headers, socket }: IncomingMessage, proxies: AddressRanges): boolean {
+  // The last one is by the proxy that is nearest.
+  const protocol = String(headers['x-forwarded-proto'] ?? '')
+    .split(',')
+    .at(-1);
+  return protocol?.trim() === 'https' && proxies.has(socket.remoteAddress ?? '');
 }

@@ -25,6 +25,9 @@ export interface Load {
 /** Whether an event was written, or which event had taken its idempotency key before. */
 export type Admission = { isNew: true } | { isNew: false; existingId: string; sameContent: boolean };
 
+/** Writes an event, unless its idempotency key is taken. Resolves after the commit. */
+export type Admit = (event: NewEvent) => Promise<Admission>;
+
 /**
  * Where events of concurrent requests become one commit. Resolves only after that commit, then wakes the lanes; the
  * wake-up is not waited for.
@@ -32,7 +35,7 @@ export type Admission = { isNew: true } | { isNew: false; existingId: string; sa
 @Injectable()
 export class EventIntake {
   private readonly batcher = this.newBatcher();
-  /** For events that fill a commit by themselves: the others do not wait behind them. */
+  /** For requests that fill a commit by themselves: the others do not wait behind them. */
   private readonly wideBatcher = this.newBatcher();
   private readonly waiting: Load = { events: 0, bytes: 0, deliveries: 0 };
 
@@ -45,22 +48,24 @@ export class EventIntake {
 
   /**
    * Does `work` with room taken for its events, or nothing of it.
+   * @param work writes its events with the function that it is given
    * @throws Problem overloaded
    */
-  async withRoom<T>(load: Load, work: () => Promise<T>): Promise<T> {
+  async withRoom<T>(load: Load, work: (admit: Admit) => Promise<T>): Promise<T> {
     this.refuseOverload(load);
     this.count(load, 1);
+    // By the request as a whole: hundreds of events that hundreds want each would be as much in the way.
+    const batcher = isWide(load.deliveries) ? this.wideBatcher : this.batcher;
     try {
-      return await work();
+      return await work((event) => this.admit(batcher, event));
     } finally {
       this.count(load, -1);
     }
   }
 
-  /** Writes an event, unless its idempotency key is taken. Resolves after the commit. */
-  async admit(event: NewEvent): Promise<Admission> {
+  private async admit(batcher: Batcher<NewEvent, Admission>, event: NewEvent): Promise<Admission> {
     try {
-      return await (isWide(event.wantedBy.length) ? this.wideBatcher : this.batcher).add(event);
+      return await batcher.add(event);
     } catch (error) {
       this.metrics.ingestFailed();
       throw error;

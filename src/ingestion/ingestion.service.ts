@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { createHash } from 'node:crypto';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Config } from '../config/config.js';
 import { eventStatus, EventStatus } from '../domain/delivery-status.js';
 import { notFound, Problem } from '../domain/errors.js';
@@ -7,8 +8,11 @@ import { uuidV7 } from '../domain/uuid-v7.js';
 import { Metrics } from '../observability/metrics.js';
 import { EventRepository, NewEvent } from '../persistence/repositories/event.repository.js';
 import { Subscription, SubscriptionCache } from '../persistence/subscription-cache.js';
-import { EventIntake } from './event-intake.js';
+import { Admit, EventIntake } from './event-intake.js';
 import { IncomingEvent, JsonBody, readBatch, readDirectEvent, readEvent } from './incoming-event.js';
+
+/** How long one batch may keep the process to itself while it is matched. */
+const TURN_MS = 5;
 
 /** Who sends, beside what is sent. */
 export interface Sender {
@@ -84,7 +88,7 @@ export class IngestionService {
    */
   async ingestBatch(sender: Sender, body: JsonBody): Promise<(Accepted | Error)[]> {
     const events = this.counted(() => readBatch(body, this.config.maxPayloadBytes));
-    const matched = await Promise.all(events.map((event) => this.match(sender, event)));
+    const matched = await this.matchInTurns(sender, events);
     const load = {
       events: events.length,
       bytes: body.raw.length,
@@ -93,12 +97,28 @@ export class IngestionService {
         0,
       ),
     };
-    const outcomes = await this.intake.withRoom(load, () =>
-      Promise.all(matched.map((event) => this.acceptOfBatch(sender, event))),
+    const outcomes = await this.intake.withRoom(load, (admit) =>
+      Promise.all(matched.map((event) => this.acceptOfBatch(sender, event, admit))),
     );
     const fault = outcomes.find((outcome) => outcome instanceof Error && !(outcome instanceof Problem));
     if (fault instanceof Error && outcomes.every((outcome) => outcome instanceof Error)) throw fault;
     return outcomes;
+  }
+
+  /** A thousand types that nobody has sent before take a while to match: others get their turn meanwhile. */
+  private async matchInTurns(
+    sender: Sender,
+    events: (IncomingEvent | Problem)[],
+  ): Promise<(Matched | Error)[]> {
+    const matched: (Matched | Error)[] = [];
+    let turnEndsAt = performance.now() + TURN_MS;
+    for (const event of events) {
+      matched.push(await this.match(sender, event));
+      if (performance.now() < turnEndsAt) continue;
+      await nextTurn();
+      turnEndsAt = performance.now() + TURN_MS;
+    }
+    return matched;
   }
 
   private async match(sender: Sender, event: IncomingEvent | Problem): Promise<Matched | Error> {
@@ -113,9 +133,15 @@ export class IngestionService {
     }
   }
 
-  private async acceptOfBatch(sender: Sender, matched: Matched | Error): Promise<Accepted | Error> {
+  private async acceptOfBatch(
+    sender: Sender,
+    matched: Matched | Error,
+    admit: Admit,
+  ): Promise<Accepted | Error> {
     if (matched instanceof Error) return matched;
-    return this.accept(sender, matched.event, matched.wantedBy).catch((error: unknown) => error as Error);
+    return this.accept(sender, matched.event, matched.wantedBy, admit).catch(
+      (error: unknown) => error as Error,
+    );
   }
 
   private acceptOne(
@@ -125,18 +151,19 @@ export class IngestionService {
     onlyFor?: string,
   ): Promise<Accepted> {
     const load = { events: 1, bytes: event.payload.length, deliveries: wantedBy.length };
-    return this.intake.withRoom(load, () => this.accept(sender, event, wantedBy, onlyFor));
+    return this.intake.withRoom(load, (admit) => this.accept(sender, event, wantedBy, admit, onlyFor));
   }
 
   private async accept(
     sender: Sender,
     incoming: IncomingEvent,
     wantedBy: Subscription[],
+    admit: Admit,
     onlyFor?: string,
   ): Promise<Accepted> {
     const startedAt = performance.now();
     const event = newEvent(sender, incoming, wantedBy, onlyFor);
-    const admission = await this.intake.admit(event);
+    const admission = await admit(event);
     if (!admission.isNew) return this.repeated(sender.tenantId, event, admission);
     this.metrics.accepted(sender.tenantId, event.eventType, performance.now() - startedAt);
     return {

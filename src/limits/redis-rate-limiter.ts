@@ -2,6 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { Config } from '../config/config.js';
 import type { RateLimitDecision, RateLimitRule } from '../domain/token-bucket.js';
+import { withPatience } from '../domain/with-patience.js';
 import { LOGGER } from '../observability/logger.js';
 import { RedisClient, RedisConnections } from '../queue/redis-connections.js';
 import { askBucket, BucketAnswer, BucketRequest } from './bucket-script.js';
@@ -105,7 +106,7 @@ export class RedisRateLimiter extends RateLimiter {
   /** @throws Error when Redis is away, refuses, or does not answer in time */
   private ask(key: string, request: BucketRequest): Promise<BucketAnswer> {
     if (this.redis.status !== 'ready') return Promise.reject(new Error(`Redis is ${this.redis.status}`));
-    return withPatience(askBucket(this.redis, this.keyPrefix + key, request));
+    return withPatience(askBucket(this.redis, this.keyPrefix + key, request), PATIENCE_MS, 'Redis');
   }
 
   private note(away: Away | undefined, error?: unknown): void {
@@ -113,13 +114,4 @@ export class RedisRateLimiter extends RateLimiter {
     if (!away && this.away) this.logger.info('limits.shared');
     this.away = away;
   }
-}
-
-function withPatience<T>(answer: Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const giveUp = (): void => reject(new Error(`Redis did not answer within ${PATIENCE_MS} ms`));
-    // Where this process itself was held up, the answer has come by now and is read first.
-    const timer = setTimeout(() => setImmediate(giveUp), PATIENCE_MS);
-    void answer.then(resolve, reject).finally(() => clearTimeout(timer));
-  });
 }

@@ -1,11 +1,18 @@
 import { Injectable, OnApplicationShutdown, OnModuleInit } from '@nestjs/common';
+import { setTimeout as pause } from 'node:timers/promises';
 import pg from 'pg';
 import { Config } from '../config/config.js';
+import { withPatience } from '../domain/with-patience.js';
 
 const CHANNEL = 'posthorn_changes';
 const RECONNECT_MS = 500;
-/** A connection that is silently dead would keep stale caches alive: it must answer this often. */
-const PING_MS = 5_000;
+const CONNECT_TIMEOUT_MS = 5_000;
+/**
+ * A connection that is silently dead would keep stale caches alive, so it is asked this long after each answer, and is
+ * lost without the next one in time. Together they stay below the second in which a change is heard of everywhere.
+ */
+const PING_MS = 300;
+const PING_PATIENCE_MS = 500;
 
 export interface Change {
   table: string;
@@ -21,7 +28,6 @@ export class ChangeFeed implements OnModuleInit, OnApplicationShutdown {
   private client: pg.Client | undefined;
   private closed = false;
   private reconnecting: NodeJS.Timeout | undefined;
-  private pinging: NodeJS.Timeout | undefined;
   private readonly onChange: ((change: Change) => void)[] = [];
   private readonly onGap: (() => void)[] = [];
 
@@ -47,7 +53,6 @@ export class ChangeFeed implements OnModuleInit, OnApplicationShutdown {
   async onApplicationShutdown(): Promise<void> {
     this.closed = true;
     clearTimeout(this.reconnecting);
-    clearInterval(this.pinging);
     await this.client?.end().catch(() => undefined);
   }
 
@@ -55,8 +60,7 @@ export class ChangeFeed implements OnModuleInit, OnApplicationShutdown {
     const client = new pg.Client({
       connectionString: this.config.databaseUrl,
       application_name: 'posthorn changes',
-      connectionTimeoutMillis: 5_000,
-      query_timeout: PING_MS,
+      connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
       keepAlive: true,
     });
     const lost = once(() => this.lost(client));
@@ -68,16 +72,23 @@ export class ChangeFeed implements OnModuleInit, OnApplicationShutdown {
     client.on('error', lost);
     try {
       await client.connect();
-      await client.query(`listen ${CHANNEL}`);
+      await withPatience(client.query(`listen ${CHANNEL}`), CONNECT_TIMEOUT_MS, 'PostgreSQL');
       this.client = client;
-      this.pinging = setInterval(() => void client.query('select 1').catch(lost), PING_MS);
+      void this.watch(client).catch(lost);
     } catch {
       lost();
     }
   }
 
+  /** @throws Error when the connection is dead, be it silently */
+  private async watch(client: pg.Client): Promise<void> {
+    while (this.client === client) {
+      await pause(PING_MS, undefined, { ref: false });
+      await withPatience(client.query('select 1'), PING_PATIENCE_MS, 'PostgreSQL');
+    }
+  }
+
   private lost(client: pg.Client): void {
-    clearInterval(this.pinging);
     void client.end().catch(() => undefined);
     this.client = undefined;
     for (const listener of this.onGap) listener();

@@ -26,16 +26,32 @@ class ListeningClient extends pg.Client {
   }
 }
 
-/** Sends no statement that leaves open whose rows it is about: it throws UnscopedStatement instead. */
+/** Sends no statement that leaves open whose rows it is about: that fails with UnscopedStatement instead. */
 class ScopedClient extends ListeningClient {
   /** `never` fits all that pg's overloads return. */
   override query(...sent: unknown[]): never {
-    const [statement] = sent as [string | { text?: unknown }];
-    const text = typeof statement === 'string' ? statement : statement.text;
-    if (typeof text !== 'string') throw new TypeError('Only statements whose text can be read are sent.');
-    assertScoped(text);
+    try {
+      assertReadable(sent[0]);
+    } catch (error) {
+      return refuse(error, sent) as never;
+    }
     return (super.query as (...sent: unknown[]) => never).apply(this, sent);
   }
+}
+
+function assertReadable(statement: unknown): void {
+  const text = typeof statement === 'string' ? statement : (statement as { text?: unknown }).text;
+  if (typeof text !== 'string') throw new TypeError('Only statements whose text can be read are sent.');
+  assertScoped(text);
+}
+
+/** As pg reports what the server refuses: to the callback, or else by the promise. */
+function refuse(error: unknown, sent: unknown[]): Promise<never> | undefined {
+  const callback = sent.findLast((one) => typeof one === 'function') as
+    ((error: unknown) => void) | undefined;
+  if (!callback) return Promise.reject(error as Error);
+  process.nextTick(callback, error);
+  return undefined;
 }
 
 export function dataSourceOptions(url: string, poolSize: number): DataSourceOptions {
@@ -92,14 +108,18 @@ export function createReplicaPool(url: string, poolSize: number): pg.Pool {
   return pool;
 }
 
-/** For migrations, which may take as long as they need. */
+/**
+ * For migrations. They may take as long as they need, but wait for a lock only briefly, for everybody who needs the
+ * table stands behind who waits; that is SQLSTATE 55P03, and to be tried again.
+ */
 export function createDataSource(url: string): DataSource {
   const options = dataSourceOptions(url, 2);
   const extra = {
     ...(options.extra as object),
     Client: ListeningClient, // a migration is about everybody
-    options: '-c timezone=UTC -c lock_timeout=0 -c statement_timeout=0',
+    options: '-c timezone=UTC -c lock_timeout=2s -c statement_timeout=0',
     query_timeout: 0,
   };
-  return new DataSource({ ...options, extra });
+  // Its other loggers write what failed to standard output, where only log lines belong; the error says it too.
+  return new DataSource({ ...options, extra, logger: 'debug' });
 }

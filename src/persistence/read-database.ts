@@ -4,6 +4,7 @@ import type { Pool, QueryResultRow } from 'pg';
 import type { Logger } from 'pino';
 import { DataSource } from 'typeorm';
 import { Config } from '../config/config.js';
+import { Problem } from '../domain/errors.js';
 import { LOGGER } from '../observability/logger.js';
 import { createReplicaPool } from './data-source.js';
 import { Database, isDataError, send, Statement } from './database.js';
@@ -20,6 +21,8 @@ const AGE_OF_NEWEST_SIGN = {
 
 /** SQLSTATE query_canceled: what takes too long on the replica must not take as long on the primary. */
 const QUERY_CANCELED = '57014';
+/** What UnscopedStatement has too: no server's fault. */
+const INSUFFICIENT_PRIVILEGE = '42501';
 
 /**
  * Reads that may be a little old: from the replica of `DATABASE_READ_URL`, and from the primary while there is none, it
@@ -58,7 +61,8 @@ export class ReadDatabase extends Database implements OnApplicationShutdown {
       try {
         return (await send<Row>(this.replica, statement, values)).rows;
       } catch (error) {
-        if (isDataError(error) || (error as { code?: unknown }).code === QUERY_CANCELED) throw error;
+        const { code } = error as { code?: unknown };
+        if (isDataError(error) || code === QUERY_CANCELED || code === INSUFFICIENT_PRIVILEGE) throw error;
         // It is judged anew before it is asked again.
         this.isUsable = undefined;
         this.checkedAt = -Infinity;
@@ -69,13 +73,17 @@ export class ReadDatabase extends Database implements OnApplicationShutdown {
 
   /**
    * By how many seconds the replica is behind, at the most.
-   * @throws Error that says why it is not read from
+   * @throws Problem unavailable that says why it is not read from
    */
   async lagSeconds(): Promise<number> {
-    if (!this.replica) throw new Error('there is none');
+    if (!this.replica) throw new Problem('unavailable', 'there is none');
     const [row] = (await send<{ age: number | null }>(this.replica, AGE_OF_NEWEST_SIGN, [])).rows;
-    if (row?.age == null) throw new Error('is no replica of this database: it has no sign of life');
-    if (row.age > MAX_AGE_SECONDS) throw new Error(`is ${Math.round(row.age)} seconds behind`);
+    if (row?.age == null) {
+      throw new Problem('unavailable', 'is no replica of this database: it has no sign of life');
+    }
+    if (row.age > MAX_AGE_SECONDS) {
+      throw new Problem('unavailable', `is ${Math.round(row.age)} seconds behind`);
+    }
     return Math.max(row.age - BEAT_SECONDS, 0);
   }
 

@@ -1,5 +1,6 @@
 import { DataSource } from 'typeorm';
 import { isSealed, KeyRing, SealedSecret, sealedPattern, UndecryptableSecret } from '../domain/encryption.js';
+import { LEAST_UUID } from '../domain/uuid-v7.js';
 import { dataSourceOptions } from './data-source.js';
 import { Connection, Database } from './database.js';
 import { ownerOf } from './repositories/subscription.repository.js';
@@ -32,8 +33,6 @@ const KEY_IDS = `
   from subscription, unnest(array[secret, previous_secret]) value
   where value like $1
   group by 1 order by 1 /* all tenants: every secret */`;
-
-const FIRST_ID = '00000000-0000-0000-0000-000000000000';
 
 interface SecretRow {
   id: string;
@@ -113,7 +112,7 @@ class StoredSecrets {
     onBatch: (done: number) => void = () => undefined,
   ): Promise<Reencrypted> {
     const result: Reencrypted = { changed: 0, unreadable: [] };
-    let last: string | undefined = FIRST_ID;
+    let last: string | undefined = LEAST_UUID;
     while (last !== undefined) {
       const after: string = last;
       last = await this.database.transaction((connection) =>

@@ -1,11 +1,10 @@
 import { Injectable } from '@nestjs/common';
 import { Config } from '../config/config.js';
-import { matchesEventType } from '../domain/event-type.js';
+import { EventTypeIndex } from '../domain/event-type.js';
 import { RetryPolicy, resolveRetryPolicy } from '../domain/retry-policy.js';
 import { ChangeFeed } from './change-feed.js';
-import { SubscriptionEntity } from './entities/subscription.entity.js';
 import { LaneRules } from './repositories/lane.repository.js';
-import { SubscriptionRepository } from './repositories/subscription.repository.js';
+import { ServedSubscription, SubscriptionRepository } from './repositories/subscription.repository.js';
 import { TenantRepository } from './repositories/tenant.repository.js';
 
 /** Entries are dropped when their tenant changes, and after this time in any case. */
@@ -25,7 +24,6 @@ export interface Subscription {
   id: string;
   tenantId: string;
   targetUrl: string;
-  eventTypes: string[];
   isActive: boolean;
   /** It, or its tenant, is switched off: its deliveries wait. */
   isHeld: boolean;
@@ -44,6 +42,9 @@ export interface Subscription {
 interface TenantSubscriptions {
   loadedAt: number;
   byId: Map<string, Subscription>;
+  /** Of those that are active. */
+  index: EventTypeIndex<Subscription>;
+  /** What it has answered. */
   byEventType: Map<string, Subscription[]>;
 }
 
@@ -52,6 +53,9 @@ interface TenantSubscriptions {
 export class SubscriptionCache {
   private readonly tenants = new Map<string, Promise<TenantSubscriptions>>();
   private readonly tenantOf = new Map<string, string>();
+  private readonly runningLoads = new Map<string, Promise<TenantSubscriptions>>();
+  /** They have not begun, so they will see every change that there was. */
+  private readonly waitingLoads = new Map<string, Promise<TenantSubscriptions>>();
 
   constructor(
     private readonly subscriptions: SubscriptionRepository,
@@ -67,12 +71,10 @@ export class SubscriptionCache {
 
   /** The active subscriptions that want this event type. */
   async matching(tenantId: string, eventType: string): Promise<Subscription[]> {
-    const { byId, byEventType } = await this.tenant(tenantId);
+    const { index, byEventType } = await this.tenant(tenantId);
     let matching = byEventType.get(eventType);
     if (!matching) {
-      matching = [...byId.values()].filter(
-        (subscription) => subscription.isActive && matchesEventType(subscription.eventTypes, eventType),
-      );
+      matching = index.matching(eventType);
       if (byEventType.size >= MAX_REMEMBERED_TYPES) byEventType.clear();
       byEventType.set(eventType, matching);
     }
@@ -116,13 +118,38 @@ export class SubscriptionCache {
     const cached = this.tenants.get(tenantId);
     if (cached && (await cached).loadedAt > Date.now() - MAX_AGE_MS) return cached;
     if (this.tenants.size >= MAX_TENANTS) this.tenants.clear();
-    const loading = this.load(tenantId);
+    const loading = this.loadInTurn(tenantId);
     // A change that arrives while this loads removes the entry, so what was read before the change is not kept.
     if (this.changes.isListening) {
       this.tenants.set(tenantId, loading);
       loading.catch(() => this.tenants.delete(tenantId));
     }
     return loading;
+  }
+
+  /**
+   * At most one load of a tenant runs, and one waits, which all who come meanwhile share: however often a tenant
+   * changes its thousands of subscriptions, memory holds few copies of them.
+   */
+  private loadInTurn(tenantId: string): Promise<TenantSubscriptions> {
+    const waiting = this.waitingLoads.get(tenantId);
+    if (waiting) return waiting;
+    const running = this.runningLoads.get(tenantId);
+    if (!running) return this.startLoad(tenantId);
+    const next = running
+      .catch(() => undefined)
+      .then(() => {
+        this.waitingLoads.delete(tenantId);
+        return this.startLoad(tenantId);
+      });
+    this.waitingLoads.set(tenantId, next);
+    return next;
+  }
+
+  private startLoad(tenantId: string): Promise<TenantSubscriptions> {
+    const running = this.load(tenantId).finally(() => this.runningLoads.delete(tenantId));
+    this.runningLoads.set(tenantId, running);
+    return running;
   }
 
   private async load(tenantId: string): Promise<TenantSubscriptions> {
@@ -132,18 +159,23 @@ export class SubscriptionCache {
       this.tenantRows.find(tenantId),
     ]);
     const isSuspended = tenant?.suspended ?? false;
-    const byId = new Map(entities.map((entity) => [entity.id, this.resolve(entity, isSuspended)]));
-    for (const id of byId.keys()) this.tenantOf.set(id, tenantId);
-    return { loadedAt, byId, byEventType: new Map() };
+    const byId = new Map<string, Subscription>();
+    const index = new EventTypeIndex<Subscription>();
+    for (const entity of entities) {
+      const subscription = this.resolve(entity, isSuspended);
+      byId.set(entity.id, subscription);
+      if (subscription.isActive) index.add(subscription, entity.eventTypes);
+      this.tenantOf.set(entity.id, tenantId);
+    }
+    return { loadedAt, byId, index, byEventType: new Map() };
   }
 
-  private resolve(entity: SubscriptionEntity, isTenantSuspended: boolean): Subscription {
+  private resolve(entity: ServedSubscription, isTenantSuspended: boolean): Subscription {
     const { rateLimit } = entity;
     return {
       id: entity.id,
       tenantId: entity.tenantId,
       targetUrl: entity.targetUrl,
-      eventTypes: entity.eventTypes,
       isActive: entity.isActive,
       isHeld: !entity.isActive || isTenantSuspended,
       headers: entity.headers,
@@ -162,7 +194,7 @@ export class SubscriptionCache {
     };
   }
 
-  private secretsOf(entity: SubscriptionEntity): Subscription['secrets'] {
+  private secretsOf(entity: ServedSubscription): Subscription['secrets'] {
     const { secret, previousSecret } = entity;
     const previousUntil = entity.previousSecretExpiresAt?.getTime() ?? 0;
     const present = once(() => [this.subscriptions.reveal(secret, entity)]);

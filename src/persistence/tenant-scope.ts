@@ -1,4 +1,5 @@
 import { Group, innerQueries, isQuery, Node, parse, split } from './sql-groups.js';
+import { areParameters, endOfCast, namedSources } from './sql-sources.js';
 
 /**
  * Every table with rows of tenants, and the column that says whose a row is; null where only the row that it belongs to
@@ -45,7 +46,7 @@ const passed = new Set<string>();
 export function assertScoped(text: string): void {
   if (passed.has(text)) return;
   for (const statement of parse(text)) {
-    const table = unscoped(statement);
+    const table = unscoped(statement, new Set());
     if (table !== undefined) throw new UnscopedStatement(table, text);
   }
   if (passed.size >= MAX_REMEMBERED) passed.clear();
@@ -55,17 +56,27 @@ export function assertScoped(text: string): void {
 /** They are about tables and not about rows, and no tenant's request leads to any. */
 const ABOUT_TABLES = /^(alter|analyze|create|drop|lock|truncate)$/;
 
-/** @returns a table of which somebody's rows are meant and nobody knows whose, if there is one */
-function unscoped({ nodes, isExcused }: Group): string | undefined {
+/**
+ * @param around what may scope a table here besides other tables: the names that queries around this one give to what
+ *   has tenants in `tenant_id`
+ * @returns a table of which somebody's rows are meant and nobody knows whose, if there is one
+ */
+function unscoped({ nodes, isExcused }: Group, around: ReadonlySet<string>): string | undefined {
   if (isExcused) return undefined;
   const [first] = nodes;
-  const isAboutTables = typeof first === 'string' && ABOUT_TABLES.test(first) && !nodes.includes('select');
+  const makesNoRows = !nodes.includes('select') && !nodes.includes('as');
+  const isAboutTables = typeof first === 'string' && ABOUT_TABLES.test(first) && makesNoRows;
   const queries = isAboutTables ? [] : split(nodes, /^(union|intersect|except)$/);
+  const sources = namedSources(nodes, around);
   for (const query of queries) {
-    const table = unscopedTable(query);
+    const table = unscopedTable(query, sources);
     if (table !== undefined) return table;
   }
-  return innerQueries(nodes).map(unscoped).find(Boolean);
+  const tables = queries.flatMap((query) => referencesIn(query)).filter(({ key }) => key === 'tenant_id');
+  const inside = new Set([...sources, ...tables.map(({ alias }) => alias)]);
+  return innerQueries(nodes)
+    .map((query) => unscoped(query, inside))
+    .find(Boolean);
 }
 
 /** A table in a query. */
@@ -78,15 +89,16 @@ interface Reference {
   isScoped: boolean;
 }
 
-function unscopedTable(query: Node[]): string | undefined {
+function unscopedTable(query: Node[], sources: ReadonlySet<string>): string | undefined {
   const references = referencesIn(query);
   if (references.length === 0) return undefined;
   const equalities = equalitiesIn(query);
   // What is scoped may scope what is joined to it.
+  const known = { references, sources };
   for (let scoped = -1, before = -2; scoped > before;) {
     for (const reference of references) {
       reference.isScoped ||= equalities.some(
-        ([a, b]) => scopes(a, b, reference, references) || scopes(b, a, reference, references),
+        ([a, b]) => scopes(a, b, reference, known) || scopes(b, a, reference, known),
       );
     }
     [before, scoped] = [scoped, references.filter(({ isScoped }) => isScoped).length];
@@ -94,17 +106,22 @@ function unscopedTable(query: Node[]): string | undefined {
   return references.find(({ isScoped }) => !isScoped)?.table;
 }
 
+interface Known {
+  references: Reference[];
+  /** See `unscoped`. */
+  sources: ReadonlySet<string>;
+}
+
 /** Whether `own = other` says whose rows of the table are meant. */
-function scopes(own: Operand, other: Operand, reference: Reference, all: Reference[]): boolean {
+function scopes(own: Operand, other: Operand, reference: Reference, { references, sources }: Known): boolean {
   const { alias, key } = reference;
   if (own === 'parameter') return false;
-  const isOnlyOne = all.every((one) => one === reference || one.key === null);
+  const isOnlyOne = references.every((one) => one === reference || one.key === null);
   if (own.of === undefined ? key === null || !isOnlyOne : own.of !== alias) return false;
   if (key !== null && own.column !== key) return false;
   if (other === 'parameter') return key !== null;
-  const others = all.find((one) => one.alias === other.of);
-  // What is no table of this query is one of a query around it, or made of such a query or of parameters.
-  if (!others) return key !== null && other.of !== undefined && other.column === 'tenant_id';
+  const others = references.find((one) => one.alias === other.of);
+  if (!others) return key !== null && sources.has(other.of ?? '') && other.column === 'tenant_id';
   return others.isScoped && (key === null || others.key === other.column);
 }
 
@@ -122,7 +139,7 @@ function referencesIn(nodes: Node[], isInside = false): Reference[] {
   let areTables = isInside;
   return nodes.flatMap((node, index) => {
     // Behind a dot it is a column, or a table after its schema.
-    const before = nodes[nodes[index - 1] === '.' ? index - 3 : index - 1];
+    const before = nodes[startOfName(nodes, index) - 1];
     const begins = before === undefined || before === ',' || BEFORE_TABLES.test(before as string);
     if (typeof node === 'object') {
       return isQuery(node) || node.isExcused ? [] : referencesIn(node.nodes, areTables && begins);
@@ -134,13 +151,18 @@ function referencesIn(nodes: Node[], isInside = false): Reference[] {
   });
 }
 
+/** Where a name begins that may have a schema and a database before it. */
+function startOfName(nodes: Node[], index: number): number {
+  return nodes[index - 1] === '.' ? startOfName(nodes, index - 2) : index;
+}
+
 function referenceAt(nodes: Node[], index: number, key: string | null): Reference {
   const table = nodes[index] as string;
   const at = nodes[index + 1] === 'as' ? index + 2 : index + 1;
   const name = nodes[at];
   const isNamed = typeof name === 'string' && /^[a-z_]/i.test(name) && !AFTER_A_TABLE.test(name);
   const columns = nodes[isNamed ? at + 1 : index + 1];
-  const isInserted = nodes.slice(Math.max(index - 3, 0), index).includes('into');
+  const isInserted = nodes[startOfName(nodes, index) - 1] === 'into';
   const isScoped = isInserted && key !== null && typeof columns === 'object' && columns.nodes.includes(key);
   return { table, alias: isNamed ? name : table, key, isScoped };
 }
@@ -153,15 +175,15 @@ function equalitiesIn(nodes: Node[], isInside = false): [Operand, Operand][] {
   const found: [Operand, Operand][] = [];
   let isCondition = isInside;
   nodes.forEach((node, index) => {
-    const before = nodes[index - 1];
     if (typeof node === 'object') {
-      if (isCondition && !isQuery(node) && isBeginning(before)) found.push(...equalitiesIn(node.nodes, true));
+      const isWhole = !isQuery(node) && isBeginning(nodes[index - 1]) && isEnd(nodes[index + 1]);
+      if (isCondition && isWhole) found.push(...equalitiesIn(node.nodes, true));
     } else if (node === 'where' || (node === 'on' && nodes[index + 1] !== 'conflict')) isCondition = true;
     else if (AFTER_A_TABLE.test(node) && node !== 'and') isCondition = false;
     else if (isCondition && (node === '=' || node === 'in')) {
       const [left, start] = leftOf(nodes, index);
-      const right = rightOf(nodes, index);
-      if (left && right && isBeginning(nodes[start - 1])) found.push([left, right]);
+      const [right, end] = rightOf(nodes, index);
+      if (left && right && isBeginning(nodes[start - 1]) && isEnd(nodes[end])) found.push([left, right]);
     }
   });
   return found;
@@ -170,16 +192,24 @@ function equalitiesIn(nodes: Node[], isInside = false): [Operand, Operand][] {
 const isBeginning = (before: Node | undefined): boolean =>
   before === undefined || before === 'and' || before === 'where' || before === 'on';
 
+/** Whether a condition ends before this: `= $1 is null` or `= $1 || $2` is another one. */
+const isEnd = (behind: Node | undefined): boolean =>
+  behind === undefined || behind === ',' || (typeof behind === 'string' && AFTER_A_TABLE.test(behind));
+
 function leftOf(nodes: Node[], index: number): [Operand | undefined, start: number] {
   if (nodes[index - 2] === '.') return [operand(nodes[index - 1], nodes[index - 3]), index - 3];
   return [operand(nodes[index - 1]), index - 1];
 }
 
-function rightOf(nodes: Node[], index: number): Operand | undefined {
+function rightOf(nodes: Node[], index: number): [Operand | undefined, end: number] {
   const [sign, first, second, third] = nodes.slice(index, index + 4);
   const list = sign === 'in' ? first : first === 'any' ? second : undefined;
-  if (typeof list === 'object') return operand(list.nodes[0]) === 'parameter' ? 'parameter' : undefined;
-  return second === '.' ? operand(third, first) : operand(first);
+  if (typeof list === 'object') {
+    return [areParameters(list) ? 'parameter' : undefined, index + (sign === 'in' ? 2 : 3)];
+  }
+  return second === '.'
+    ? [operand(third, first), endOfCast(nodes, index + 4)]
+    : [operand(first), endOfCast(nodes, index + 2)];
 }
 
 function operand(node?: Node, of?: Node): Operand | undefined {

@@ -3,6 +3,8 @@ import { FieldError } from '../domain/errors.js';
 const MAX_HEADERS = 20;
 const MAX_NAME_LENGTH = 128;
 const MAX_VALUE_LENGTH = 4096;
+/** Names and values together: every worker of a tenant keeps the headers of all its subscriptions in memory. */
+const MAX_LENGTH = 8192;
 
 /** A field name is a token: RFC 9110 sections 5.1 and 5.6.2. */
 const FIELD_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
@@ -33,6 +35,12 @@ export function headerErrors(headers: Record<string, unknown>): FieldError[] {
   const entries = Object.entries(headers);
   if (entries.length > MAX_HEADERS) {
     return [{ path: 'headers', message: `must have at most ${MAX_HEADERS} headers` }];
+  }
+  const length = entries.reduce((sum, [name, value]) => sum + name.length + String(value).length, 0);
+  if (length > MAX_LENGTH) {
+    return [
+      { path: 'headers', message: `must have at most ${MAX_LENGTH} characters in names and values together` },
+    ];
   }
   const seen = new Set<string>();
   return entries.flatMap(([name, value]) => {

@@ -40,7 +40,7 @@ export class SubscriptionController {
       'From now on, events that it wants are delivered to its target. The answer holds the secret.',
   })
   @ApiCreatedResponse({ type: SubscriptionWithSecretResponse })
-  @ApiProblems('malformed_json', 'invalid_request')
+  @ApiProblems('malformed_json', 'invalid_request', 'conflict')
   createSubscription(
     @TenantId() tenantId: string,
     @Body() body: SubscriptionDto,
@@ -75,7 +75,7 @@ export class SubscriptionController {
     description: 'Fields that are left out go back to their defaults; only the secret stays.',
   })
   @ApiOkResponse({ type: SubscriptionResponse })
-  @ApiProblems('malformed_json', 'invalid_request', 'not_found')
+  @ApiProblems('malformed_json', 'invalid_request', 'not_found', 'conflict')
   replaceSubscription(
     @TenantId() tenantId: string,
     @Param('id', UuidParam) id: string,
@@ -92,7 +92,7 @@ export class SubscriptionController {
     description: 'Fields that are left out stay. `is_active: true` also clears `disabled_reason`.',
   })
   @ApiOkResponse({ type: SubscriptionResponse })
-  @ApiProblems('malformed_json', 'invalid_request', 'not_found')
+  @ApiProblems('malformed_json', 'invalid_request', 'not_found', 'conflict')
   patchSubscription(
     @TenantId() tenantId: string,
     @Param('id', UuidParam) id: string,

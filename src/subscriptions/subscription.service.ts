@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { Config } from '../config/config.js';
 import { systemClock } from '../domain/clock.js';
-import { invalidRequest, notFound } from '../domain/errors.js';
+import { invalidRequest, notFound, Problem } from '../domain/errors.js';
 import { generateSecret } from '../domain/signature.js';
 import { uuidV7 } from '../domain/uuid-v7.js';
 import { PageQuery, pageResponse } from '../http/paging.dto.js';
@@ -19,11 +19,15 @@ import {
 } from './subscription-response.dto.js';
 import { checkSubscription, secretErrors } from './subscription-rules.js';
 import {
+  GivenFields,
   RotateSecretDto,
   SubscriptionDto,
   SubscriptionPatchDto,
   SubscriptionQuery,
 } from './subscription.dto.js';
+
+/** Different event types with a `*`, in all subscriptions of a tenant. */
+const MAX_PATTERNS = 2_000;
 
 /** A tenant's subscriptions. Each method that takes an id throws Problem not_found when it is not the tenant's. */
 @Injectable()
@@ -39,6 +43,7 @@ export class SubscriptionService {
   /** @throws Problem invalid_request naming every field at fault */
   async create(tenantId: string, fields: SubscriptionDto): Promise<SubscriptionWithSecretResponse> {
     checkSubscription(fields, this.config.addressRules);
+    await this.requireRoom(tenantId, fields, 1);
     const now = new Date(systemClock.now());
     const subscription: UnsealedSubscription = {
       ...defaultColumns(),
@@ -72,6 +77,7 @@ export class SubscriptionService {
    */
   async replace(tenantId: string, id: string, fields: SubscriptionDto): Promise<SubscriptionResponse> {
     checkSubscription(fields, this.config.addressRules);
+    await this.requireRoom(tenantId, fields, 0);
     return this.change(tenantId, id, { ...defaultColumns(), ...givenColumns(fields) });
   }
 
@@ -81,6 +87,7 @@ export class SubscriptionService {
    */
   async patch(tenantId: string, id: string, fields: SubscriptionPatchDto): Promise<SubscriptionResponse> {
     checkSubscription(fields, this.config.addressRules);
+    await this.requireRoom(tenantId, fields, 0);
     return this.change(tenantId, id, givenColumns(fields));
   }
 
@@ -125,6 +132,31 @@ export class SubscriptionService {
     const subscription = await this.subscriptions.find(tenantId, id);
     if (!subscription) throw notFound('subscription', id);
     return subscription;
+  }
+
+  /**
+   * Every event is compared with all patterns of its tenant, and all its subscriptions are kept in memory.
+   * @throws Problem conflict
+   */
+  private async requireRoom(tenantId: string, { event_types }: GivenFields, added: 0 | 1): Promise<void> {
+    const hasPatterns = event_types?.some((pattern) => String(pattern).includes('*')) ?? false;
+    if (added === 0 && !hasPatterns) return;
+    const { subscriptions, patterns } = await this.subscriptions.countOf(tenantId);
+    const { tenantMaxSubscriptions } = this.config;
+    if (subscriptions + added > tenantMaxSubscriptions) {
+      throw new Problem(
+        'conflict',
+        `This tenant has ${subscriptions} subscriptions, and may have ${tenantMaxSubscriptions}. Delete what is not ` +
+          'used, or ask the operator of the service (TENANT_MAX_SUBSCRIPTIONS).',
+      );
+    }
+    if (hasPatterns && patterns >= MAX_PATTERNS) {
+      throw new Problem(
+        'conflict',
+        `The subscriptions of this tenant have ${patterns} different event types with a *, and may have ${MAX_PATTERNS}. ` +
+          'Use plain event types, or the same patterns.',
+      );
+    }
   }
 
   private async change(

@@ -62,7 +62,7 @@ export class ApiKeyController {
     summary: 'Rotate an API key',
     description:
       'Makes a new key with the name, scopes and expiry of this one, which goes on working for `overlap_seconds` (a ' +
-      'day unless given), so that its users can change over. 409 when it has expired.',
+      'day unless given), so that its users can change over. 409 when it has expired, or was rotated before.',
   })
   @ApiBody({ type: RotateApiKeyDto, required: false })
   @ApiCreatedResponse({ type: CreatedApiKeyResponse })

@@ -11,6 +11,8 @@ import { ApiKeyEntity } from '../persistence/entities/api-key.entity.js';
 const KEY_EXAMPLE = 'ph_Jk3vXb1nQ0s5YwRz8LcT2uPdEoHaMfGi7x4VqK9NtBe';
 const MAX_OVERLAP_SECONDS = 30 * 86_400;
 
+const SCOPES_RULE = { message: `must be a list of one or more of ${SCOPES.join(', ')}` };
+
 export class CreateApiKeyDto {
   @ApiProperty({ minLength: 1, maxLength: 200, example: 'checkout service' })
   @IsName()
@@ -25,10 +27,10 @@ export class CreateApiKeyDto {
       '`events:write` hands in events; `subscriptions:write` changes subscriptions, sees their secrets, and retries or ' +
       'ends deliveries; `read` looks at everything but secrets; `admin` may do all of that, and manages keys.',
   })
-  @IsArray({ message: `must be a list of ${SCOPES.join(', ')}` })
-  @ArrayMinSize(1, { message: `must name at least one of ${SCOPES.join(', ')}` })
-  @ArrayMaxSize(SCOPES.length)
-  @IsIn(SCOPES, { each: true, message: `must hold only ${SCOPES.join(', ')}` })
+  @IsArray(SCOPES_RULE)
+  @ArrayMinSize(1, SCOPES_RULE)
+  @ArrayMaxSize(10, SCOPES_RULE)
+  @IsIn(SCOPES, { each: true, ...SCOPES_RULE })
   scopes!: Scope[];
 
   @ApiPropertyOptional({

@@ -51,7 +51,7 @@ export class ApiKeyService {
 
   /**
    * Makes a new key with the name, scopes and expiry of the old one, which ends after `overlapSeconds`.
-   * @throws Problem conflict when the old one has expired
+   * @throws Problem conflict when the old one has expired, or was rotated before
    */
   async rotate(tenantId: string, id: string, overlapSeconds: number): Promise<CreatedApiKeyResponse> {
     const old = await this.find(tenantId, id);
@@ -59,7 +59,7 @@ export class ApiKeyService {
     const key = generateApiKey();
     const stored = storedKey(key, old, now);
     if (!(await this.keys.replace(stored, id, overlapSeconds))) {
-      throw new Problem('conflict', 'This key has expired. Create a new one.');
+      throw notRotated(await this.find(tenantId, id));
     }
     this.cache.forget(tenantId);
     return new CreatedApiKeyResponse(stored, key);
@@ -70,4 +70,14 @@ export class ApiKeyService {
     if (!key) throw notFound('API key', id);
     return key;
   }
+}
+
+/** The second rotation of a key would take over the end that the first one has set for it. */
+function notRotated({ replacedBy }: ApiKeyEntity): Problem {
+  return replacedBy === null
+    ? new Problem('conflict', 'This key has expired. Create a new one.')
+    : new Problem(
+        'conflict',
+        `This key has been rotated already. If its successor was lost, rotate that one: ${replacedBy}.`,
+      );
 }

@@ -31,6 +31,7 @@ export function storedKey(key: string, description: KeyDescription, createdAt: D
     scopes: [...new Set(description.scopes)],
     expiresAt: description.expiresAt,
     lastUsedAt: null,
+    replacedBy: null,
     keyHash: hash('sha256', key, 'buffer'),
     prefix: key.slice(0, PREFIX_LENGTH),
     lastFour: key.slice(-4),

@@ -2,6 +2,7 @@ import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Post, Query } fr
 import {
   ApiAcceptedResponse,
   ApiCreatedResponse,
+  ApiNoContentResponse,
   ApiOkResponse,
   ApiOperation,
   ApiTags,
@@ -11,7 +12,7 @@ import { ApiProblems } from '../http/api-docs.js';
 import { Audited } from '../http/audit-trail.js';
 import { PageQuery } from '../http/paging.dto.js';
 import { UuidParam } from '../http/uuid-param.pipe.js';
-import { CreateApiKeyDto, CreatedApiKeyResponse } from './api-key.dto.js';
+import { ApiKeyPageResponse, CreateApiKeyDto, CreatedApiKeyResponse } from './api-key.dto.js';
 import {
   CreatedTenantResponse,
   CreateTenantDto,
@@ -102,5 +103,35 @@ export class TenantController {
     @Body() body: CreateApiKeyDto,
   ): Promise<CreatedApiKeyResponse> {
     return this.tenants.createApiKey(id, body);
+  }
+
+  @Get(':id/api-keys')
+  @ApiOperation({
+    summary: 'List the API keys of a tenant',
+    description: 'Needs the admin key. Newest first.',
+  })
+  @ApiOkResponse({ type: ApiKeyPageResponse })
+  @ApiProblems('invalid_request', 'not_found')
+  listApiKeysOfTenant(
+    @Param('id', UuidParam) id: string,
+    @Query() query: PageQuery,
+  ): Promise<ApiKeyPageResponse> {
+    return this.tenants.listApiKeys(id, query);
+  }
+
+  @Delete(':id/api-keys/:key_id')
+  @Audited('api_key.revoke')
+  @HttpCode(204)
+  @ApiOperation({
+    summary: 'Revoke an API key of a tenant',
+    description: 'Needs the admin key. Every process refuses it within a second.',
+  })
+  @ApiNoContentResponse()
+  @ApiProblems('not_found')
+  revokeApiKeyOfTenant(
+    @Param('id', UuidParam) id: string,
+    @Param('key_id', UuidParam) keyId: string,
+  ): Promise<void> {
+    return this.tenants.revokeApiKey(id, keyId);
   }
 }

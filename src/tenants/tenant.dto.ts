@@ -17,6 +17,9 @@ import { MayBeLeftOut, MayBeNull } from '../http/may-be-left-out.js';
 import { PageResponse } from '../http/paging.dto.js';
 import { TenantEntity } from '../persistence/entities/tenant.entity.js';
 
+const PER_SECOND = { message: 'must be a number from 0.01 to 1,000,000' };
+const BURST = { message: 'must be a whole number from 1 to 10,000,000' };
+
 export class TenantRateLimitDto {
   @ApiProperty({
     minimum: 0.01,
@@ -24,17 +27,19 @@ export class TenantRateLimitDto {
     example: 200,
     description: 'Requests a second, for good.',
   })
-  @IsNumber({}, { message: 'must be a number' })
-  @Min(0.01)
-  @Max(1_000_000)
+  @IsNumber({}, PER_SECOND)
+  @Min(0.01, PER_SECOND)
+  @Max(1_000_000, PER_SECOND)
   per_second!: number;
 
   @ApiProperty({ minimum: 1, maximum: 10_000_000, example: 1_000, description: 'Requests at once, at most.' })
-  @IsInt({ message: 'must be a whole number' })
-  @Min(1)
-  @Max(10_000_000)
+  @IsInt(BURST)
+  @Min(1, BURST)
+  @Max(10_000_000, BURST)
   burst!: number;
 }
+
+const RATE_LIMIT = { message: 'must be an object with per_second and burst, or null' };
 
 export class CreateTenantDto {
   @ApiProperty({ minLength: 1, maxLength: 200, example: 'Acme Shop' })
@@ -56,8 +61,8 @@ export class CreateTenantDto {
   })
   @MayBeNull()
   // Each member of a list would be checked as if it were the limit, and the list be none.
-  @IsObject({ message: 'must be an object with per_second and burst, or null' })
-  @ValidateNested()
+  @IsObject(RATE_LIMIT)
+  @ValidateNested(RATE_LIMIT)
   @Type(() => TenantRateLimitDto)
   rate_limit?: TenantRateLimitDto | null;
 

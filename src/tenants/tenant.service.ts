@@ -10,7 +10,7 @@ import { KeyCache } from '../persistence/key-cache.js';
 import { TenantRepository } from '../persistence/repositories/tenant.repository.js';
 import { SubscriptionCache } from '../persistence/subscription-cache.js';
 import { generateApiKey, storedKey } from './api-key.js';
-import { CreatedApiKeyResponse, CreateApiKeyDto } from './api-key.dto.js';
+import { ApiKeyPageResponse, CreatedApiKeyResponse, CreateApiKeyDto } from './api-key.dto.js';
 import { ApiKeyService } from './api-key.service.js';
 import { CreatedTenantResponse, CreateTenantDto, TenantPatchDto, TenantResponse } from './tenant.dto.js';
 
@@ -79,6 +79,16 @@ export class TenantService {
     const tenant = await this.find(id);
     if (tenant.deletionRequestedAt !== null) throw beingDeleted(tenant);
     return this.apiKeys.create(id, fields);
+  }
+
+  async listApiKeys(id: string, query: PageQuery): Promise<ApiKeyPageResponse> {
+    await this.find(id);
+    return this.apiKeys.list(id, query);
+  }
+
+  async revokeApiKey(id: string, keyId: string): Promise<void> {
+    await this.find(id);
+    return this.apiKeys.revoke(id, keyId);
   }
 
   private async find(id: string): Promise<TenantEntity> {

@@ -28,15 +28,36 @@ interface Replica {
   lines: string[];
 }
 
-const opened: INestApplicationContext[] = [];
+interface OpenReplica extends Replica {
+  app: INestApplicationContext;
+  /** How often the test makes it do without Redis. */
+  fallbacks: number;
+}
+
+/**
+ * A Redis that is starved for 100 ms by whatever else the machine does is, rightly, done without. A test in which that
+ * happened has tried something else, whatever came of it, and is tried again. What fails otherwise has failed.
+ */
+const UNLESS_STARVED = { retry: { count: 3, condition: /^Redis was starved/ } };
+
+/** A request waits 100 ms for Redis; the rest is for a busy machine. */
+const PROMPT_MS = 500;
+
+const opened: OpenReplica[] = [];
 afterEach(async () => {
-  for (const app of opened.splice(0)) {
+  const replicas = opened.splice(0);
+  for (const { app } of replicas) {
     app.get(RedisConnections, { strict: false }).close();
     await app.close();
   }
+  const isStarved = replicas.some(
+    ({ lines, fallbacks }) => lines.filter((line) => line === 'limits.per_process').length > fallbacks,
+  );
+  if (isStarved) throw new Error('Redis was starved: limits were per process without the test wanting it');
 });
 
-async function open(env: Record<string, string> = {}): Promise<Replica> {
+/** @param fallbacks how often the test makes it do without Redis */
+async function open(env: Record<string, string> = {}, fallbacks = 0): Promise<Replica> {
   const config = loadConfig(env);
   const lines: string[] = [];
   const log = pino({}, { write: (line: string) => lines.push((JSON.parse(line) as { msg: string }).msg) });
@@ -50,12 +71,13 @@ async function open(env: Record<string, string> = {}): Promise<Replica> {
   })
   class TestModule {}
   const app = await NestFactory.createApplicationContext(TestModule, { logger: false, abortOnError: false });
+  const limiter = app.get(RateLimiter);
   if (config.redisUrl !== null) {
-    opened.push(app);
+    opened.push({ app, limiter, lines, fallbacks });
     const redis = app.get(RedisConnections, { strict: false }).open('client');
     await waitFor(() => redis.status === 'ready', { what: 'the connection to Redis', timeoutMs: 20_000 });
   }
-  return { limiter: app.get(RateLimiter), lines };
+  return { limiter, lines };
 }
 
 let cluster: RedisCluster;
@@ -85,9 +107,8 @@ const ENGINES = [
   },
 ];
 
-// A Redis that is starved for 100 ms by whatever else the machine does is, rightly, done without: hence the retries.
 /** What every adapter of the port must do. Requests go to its processes by turns. */
-describe.each(ENGINES)('the rate limiter: $name', { retry: 2 }, ({ openAll }) => {
+describe.each(ENGINES)('the rate limiter: $name', UNLESS_STARVED, ({ openAll }) => {
   async function start() {
     const replicas = await openAll();
     let turn = 0;
@@ -260,7 +281,7 @@ describe.each(ENGINES)('the rate limiter: $name', { retry: 2 }, ({ openAll }) =>
   });
 });
 
-describe('the rate limiter on Redis', { retry: 2 }, () => {
+describe('the rate limiter on Redis', UNLESS_STARVED, () => {
   let server: RedisServer;
   let admin: Redis;
   beforeAll(async () => {
@@ -342,7 +363,7 @@ describe('the rate limiter on Redis', { retry: 2 }, () => {
 
   it('limits each process by itself while Redis is gone, and all of them together when it is back', async () => {
     const own = await startRedis();
-    const [one, other] = [await open({ REDIS_URL: own.url }), await open({ REDIS_URL: own.url })];
+    const [one, other] = [await open({ REDIS_URL: own.url }, 1), await open({ REDIS_URL: own.url }, 1)];
     const [key, fresh, rule] = [nextKey(), nextKey(), slow(10)];
     expect(await one.limiter.take(key, rule, 4)).toMatchObject({ allowed: true });
     await own.kill();
@@ -350,12 +371,12 @@ describe('the rate limiter on Redis', { retry: 2 }, () => {
     // What it knows of a bucket it goes on with.
     const first = await timed(one.limiter, key, rule, 6);
     expect(first).toMatchObject({ allowed: true, remaining: 0 });
-    expect(first.tookMs).toBeLessThan(200);
+    expect(first.tookMs).toBeLessThan(PROMPT_MS);
     expect(await timed(one.limiter, key, rule)).toMatchObject({ allowed: false });
     for (const { limiter } of [one, other]) {
       const decisions = await Promise.all(Array.from({ length: 30 }, () => timed(limiter, fresh, rule)));
       expect(decisions.filter(({ allowed }) => allowed)).toHaveLength(10);
-      expect(Math.max(...decisions.map(({ tookMs }) => tookMs))).toBeLessThan(200);
+      expect(Math.max(...decisions.map(({ tookMs }) => tookMs))).toBeLessThan(PROMPT_MS);
     }
 
     const back = await startRedis(own.port);
@@ -380,12 +401,12 @@ describe('the rate limiter on Redis', { retry: 2 }, () => {
 
   it('waits for a Redis that hangs once, and then asks behind the back of requests', async () => {
     const proxy = await startTcpProxy(server.url);
-    const { limiter, lines } = await open({ REDIS_URL: proxy.url });
+    const { limiter, lines } = await open({ REDIS_URL: proxy.url }, 1);
     const rule = { perSecond: 1, burst: 1_000 };
     await limiter.take(nextKey(), rule, 1);
     proxy.freeze();
     const together = await Promise.all(Array.from({ length: 20 }, () => timed(limiter, nextKey(), rule)));
-    expect(Math.max(...together.map(({ tookMs }) => tookMs))).toBeLessThan(200);
+    expect(Math.max(...together.map(({ tookMs }) => tookMs))).toBeLessThan(PROMPT_MS);
     const untilMs = performance.now() + 2_500;
     while (performance.now() < untilMs) {
       expect(limiter.take(nextKey(), rule, 1)).toMatchObject({ allowed: true });
@@ -407,7 +428,7 @@ describe('the rate limiter on Redis', { retry: 2 }, () => {
   });
 
   it('does without a Redis that answers, and refuses what is written', async () => {
-    const { limiter, lines } = await open({ REDIS_URL: server.url });
+    const { limiter, lines } = await open({ REDIS_URL: server.url }, 1);
     await admin.config('SET', 'maxmemory', '1');
     const [key, rule] = [nextKey(), slow(2)];
     expect(await limiter.take(key, rule, 2)).toMatchObject({ allowed: true });

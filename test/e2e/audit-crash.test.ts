@@ -1,14 +1,10 @@
-import { spawn } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import pg from 'pg';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { builtMain } from '../support/build.js';
+import { startBuiltService } from '../support/built-service.js';
 import { createDatabase } from '../support/database.js';
-import { ADMIN_KEY, client, type Client } from '../support/posthorn.js';
+import { client, type Client } from '../support/posthorn.js';
 import { waitFor } from '../support/wait-for.js';
-
-const encryptionKey = randomBytes(32).toString('base64');
 
 let database: Awaited<ReturnType<typeof createDatabase>>;
 let blocker: pg.Client;
@@ -23,45 +19,11 @@ afterAll(async () => {
   await database.drop();
 });
 
-interface Running {
-  /** http://127.0.0.1:port */
-  url: string;
-  /** kill -9. */
-  kill(): Promise<unknown>;
-}
-
-async function start(): Promise<Running> {
-  const child = spawn(process.execPath, [await builtMain()], {
-    env: {
-      PATH: process.env['PATH'],
-      HOST: '127.0.0.1',
-      PORT: '0',
-      LOG_LEVEL: 'silent',
-      ADMIN_API_KEY: ADMIN_KEY,
-      ENCRYPTION_KEY: encryptionKey,
-      DATABASE_URL: database.url,
-    },
-    stdio: ['ignore', 'ignore', 'pipe'],
-  });
-  const ended = once(child, 'exit');
-  process.once('exit', () => child.kill('SIGKILL'));
-  let output = '';
-  child.stderr.on('data', (chunk: Buffer) => (output += chunk.toString()));
-  const shown = await waitFor(() => /API +(http:\S+)\/api\/v1/.exec(output)?.[1], {
-    what: 'Posthorn to start',
-    timeoutMs: 30_000,
-  });
-  const kill = () => {
-    child.kill('SIGKILL');
-    return ended;
-  };
-  return { url: shown.replace('localhost', '127.0.0.1'), kill };
-}
+const start = () => startBuiltService({ databaseUrl: database.url, env: { LOG_LEVEL: 'silent' } });
 
 it('says that a change was begun when the process is killed in the middle of it', async () => {
   const first = await start();
-  const admin = client(first.url, ADMIN_KEY);
-  const { body: tenant } = await admin.request('POST', '/tenants', { name: 'a tenant' });
+  const { body: tenant } = await first.admin.request('POST', '/tenants', { name: 'a tenant' });
   const by = (url: string): Client => client(url, tenant.api_key);
   const target = { target_url: 'https://hooks.example.com/' };
   const created = await by(first.url).request('POST', '/subscriptions', target);

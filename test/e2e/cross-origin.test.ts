@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Answer, Posthorn, startPosthorn, TestTenant } from '../support/posthorn.js';
+import { answersIn, sendRaw } from '../support/raw-http.js';
 
 const OURS = 'https://app.example.com';
 const ALSO_OURS = 'http://localhost:3000';
@@ -101,5 +102,44 @@ describe('with CORS_ORIGINS', () => {
     const body = { event_type: 'a', payload: 1 };
     const answer = await posthorn.anonymous.request('POST', '/events', body, { origin: OURS });
     expect(answer.status).toBe(401);
+  });
+
+  describe('OPTIONS', () => {
+    const ask = async (head: string, headers = '') =>
+      answersIn(
+        await sendRaw(posthorn.url, `${head}\r\nconnection: close\r\norigin: ${OURS}\r\n${headers}\r\n`),
+      );
+    const preflight = 'access-control-request-method: POST\r\n';
+    const PATH = 'OPTIONS /api/v1/events';
+
+    it.each([
+      ['two hosts', `${PATH} HTTP/1.1\r\nhost: a\r\nHOST: b`, '', 400],
+      ['the same host twice', `${PATH} HTTP/1.1\r\nhost: a\r\nhost: a`, '', 400],
+      ['no host', `${PATH} HTTP/1.1`, '', 400],
+      ['chunks in HTTP/1.0', `${PATH} HTTP/1.0\r\ntransfer-encoding: chunked`, '\r\n0\r\n', 400],
+      ['HTTP/2.0', `${PATH} HTTP/2.0\r\nhost: a`, '', 400],
+      [
+        'a length and chunks',
+        `${PATH} HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ntransfer-encoding: chunked`,
+        '',
+        400,
+      ],
+      ['two lengths', `${PATH} HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2`, '', 400],
+      ['101 headers', `${PATH} HTTP/1.1\r\nhost: a`, 'a: b\r\n'.repeat(98), 431],
+      ['101 parameters', `${PATH}?${'a=b&'.repeat(100)}a=b HTTP/1.1\r\nhost: a`, '', 422],
+    ])('with %s is refused as any other request', async (_, head, headers, status) => {
+      for (const more of ['', preflight]) {
+        const [answer, ...others] = await ask(head, more + headers);
+        expect(others).toEqual([]);
+        expect(answer).toMatchObject({ status, headers: { connection: 'close' } });
+        expect(answer!.headers['content-type']).toMatch(/^application\/problem\+json/);
+      }
+    });
+
+    it('for everything is answered like any other', async () => {
+      const [answer] = await ask('OPTIONS * HTTP/1.1\r\nhost: a');
+      expect(answer).toMatchObject({ status: 404, headers: { 'x-content-type-options': 'nosniff' } });
+      expect(answer!.headers['x-request-id']).toBeTruthy();
+    });
   });
 });

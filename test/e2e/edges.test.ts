@@ -4,7 +4,7 @@ import { PROBLEMS, ProblemCode } from '../../src/domain/errors.js';
 import { MAX_BODY_BYTES } from '../../src/http/body-limits.js';
 import { startSimulator, Simulator } from '../../src/simulator/simulator.js';
 import { Posthorn, startPosthorn, TestTenant } from '../support/posthorn.js';
-import { answersIn, sendRaw } from '../support/raw-http.js';
+import { answersIn, openRaw, sendRaw } from '../support/raw-http.js';
 import { Rows } from '../support/rows.js';
 
 /** What reaches the API before any controller does: HTTP itself, sizes, headers of answers. */
@@ -63,6 +63,11 @@ describe('a request that two servers may read differently', () => {
       () => `${post(['host: a', 'transfer-encoding: chunked, identity'])}0\r\n\r\n`,
     ],
     ['an encoding like chunked', () => `${post(['host: a', 'transfer-encoding: xchunked'])}0\r\n\r\n`],
+    [
+      'another encoding before chunked',
+      () => `${post(['host: a', 'transfer-encoding: gzip, chunked'])}0\r\n\r\n`,
+    ],
+    ['chunked twice', () => `${post([...chunked, chunked[1]!])}0\r\n\r\n`],
     ['chunks in HTTP/1.0', () => `${post(chunked, 'HTTP/1.0')}${chunks(EVENT)}\r\n`],
     ['a chunk without a size', () => `${post(chunked)}zz\r\n${EVENT}\r\n0\r\n\r\n`],
     ['a chunk ended by a bare LF', () => `${post(chunked)}1e\n${EVENT}\r\n0\r\n\r\n`],
@@ -136,6 +141,29 @@ describe('a request that two servers may read differently', () => {
   });
 });
 
+it.each([
+  ['gzip', 415],
+  ['identity, br', 415],
+  ['Identity', 202],
+])('a body with the content encoding %s is answered with %i', async (encoding, status) => {
+  const answer = await tenant.request('POST', '/events', EVENT, { 'content-encoding': encoding });
+  expect(answer.status).toBe(status);
+  if (status === 415) expect(answer.body).toMatchObject({ code: 'unsupported_media_type' });
+});
+
+it.each<[string, () => string, number[]]>([
+  ['with a key is told to send its body', () => post([...sized, 'expect: 100-continue']), [100, 202]],
+  [
+    'without a key is not, and its connection ends',
+    () => post([...sized, 'expect: 100-continue']).replace(/authorization.*\r\n|connection.*\r\n/g, ''),
+    [401],
+  ],
+])('a client that asks first %s', async (_, head, statuses) => {
+  const { socket, closed } = openRaw(posthorn.url, head());
+  if (statuses[0] === 100) socket.once('data', () => socket.write(EVENT));
+  expect(answersIn(await closed).map(({ status }) => status)).toEqual(statuses);
+});
+
 describe('sizes', () => {
   const get = (path: string, headers = '') =>
     `GET ${path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n${headers}\r\n`;
@@ -147,6 +175,7 @@ describe('sizes', () => {
     ['16 KiB of headers', get('/ready', `a: ${'b'.repeat(16_500)}\r\n`), 431],
     ['16 KiB of path', get(`/ready?${'a'.repeat(16_500)}`), 431],
     ['101 parameters', get(`/api/v1/events?${'a=b&'.repeat(100)}a=b`), 422],
+    ['101 parameters for the document', get(`/docs-json?${'a=b&'.repeat(100)}a=b`), 422],
   ])('of %s', async (_, text, status) => {
     expect(answersIn(await sendRaw(posthorn.url, text))[0]!.status).toBe(status);
   });

@@ -105,6 +105,20 @@ describe('the document', () => {
     const open = operationsOf(document).filter(isPublic).map(nameOf);
     expect(open.filter((door) => !OPEN_DOORS.test(door))).toEqual([]);
   });
+
+  it('lets who may only read change nothing and see no secret, and shows keys and the audit log to no other than admins', () => {
+    const forReaders = operations.filter(({ scope }) => scope === 'read');
+    expect(forReaders.length).toBeGreaterThan(10);
+    const changing = forReaders.filter(({ method }) => !['GET', 'HEAD'].includes(method));
+    expect(changing.map(nameOf)).toEqual([]);
+    // What changes something is audited, and beside it what is worth knowing that somebody saw it.
+    expect(forReaders.filter(({ described }) => 'x-audit-action' in described).map(nameOf)).toEqual([]);
+    const administration = operations.filter(({ path }) => /\/(api-keys|audit)(\/|$)/.test(path));
+    expect(administration.length).toBeGreaterThan(5);
+    expect(administration.filter(({ scope }) => !['admin', 'operator'].includes(scope!)).map(nameOf)).toEqual(
+      [],
+    );
+  });
 });
 
 describe('every route', () => {

@@ -64,13 +64,11 @@ it.each([
 );
 
 it('tells browsers to stay with TLS only when a trusted proxy says that it was used', async () => {
-  const hsts = async (trusted: string, proto: string) =>
-    (
-      await (
-        await behind(trusted)
-      ).anonymous.request('GET', '/ready', undefined, { 'x-forwarded-proto': proto })
-    ).headers['strict-transport-security'];
+  const hsts = async (trusted: string, proto: string, path = '/ready') =>
+    (await (await behind(trusted)).anonymous.request('GET', path, undefined, { 'x-forwarded-proto': proto }))
+      .headers['strict-transport-security'];
   expect(await hsts('127.0.0.0/8', 'https')).toBe('max-age=31536000');
+  expect(await hsts('127.0.0.0/8', 'https', '/%zz'), 'where no route is reached').toBe('max-age=31536000');
   expect(await hsts('127.0.0.0/8', 'http')).toBeUndefined();
   expect(await hsts('10.0.0.0/8', 'https')).toBeUndefined();
   expect(await hsts('', 'https')).toBeUndefined();

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { afterEach, expect, it } from 'vitest';
 import { Posthorn, startPosthorn, TestTenant } from '../support/posthorn.js';
@@ -10,14 +11,15 @@ const CONNECTIONS = 20;
 const LARGE = 12 * 1024 * 1024;
 /** Where a client is slow with something else than its request. */
 const PATIENT = { headersMs: 30_000, requestMs: 30_000 };
+const MIB = 1024 * 1024;
 
 let posthorn: Posthorn;
 let tenant: TestTenant;
 const opened: RawConnection[] = [];
 
-async function start(limits: object = {}): Promise<void> {
+async function start(limits: object = {}, env: Record<string, string> = {}): Promise<void> {
   posthorn = await startPosthorn({
-    env: { MAX_PAYLOAD_BYTES: String(2 * LARGE) },
+    env: { MAX_PAYLOAD_BYTES: String(2 * LARGE), ...env },
     limits: { headersMs: 200, requestMs: 400, checkMs: 20, keepAliveMs: 60_000, ...limits },
   });
   tenant = await posthorn.tenant();
@@ -164,4 +166,37 @@ it('silent connections take no more places than there are, and give them back', 
   expect(sockets.size).toBeLessThanOrEqual(CONNECTIONS);
   await Promise.all(silent.map(({ closed }) => closed));
   await answersOthers();
+});
+
+it('one tenant with unfinished batches does not keep the events of another out', async () => {
+  await start(PATIENT);
+  const other = await posthorn.tenant('another');
+  const head = headOf(LARGE).replace('/events', '/events/batch');
+  const greedy = Array.from({ length: 24 }, () => open(`${head}${' '.repeat(LARGE / 2)}`));
+  await waitFor(() => greedy.some((connection) => connection.said().includes(' 429 ')), {
+    what: 'it to be refused',
+  });
+  expect((await other.request('POST', '/events', { event_type: 'a', payload: 1 })).status).toBe(202);
+});
+
+it.each([
+  ['MAX_PAYLOAD_BYTES', 64, 'POST /api/v1/events ', 202],
+  // Too few events, in many bytes: what counts is that it was read.
+  ['MAX_BATCH_BYTES', 256, 'POST /api/v1/events/batch ', 422],
+])('a body as large as the largest %s permits, %i MiB, finds room', async (name, mib, line, status) => {
+  await start(PATIENT, { [name]: String(mib * MIB) });
+  const event = '{"event_type":"a","payload":1}';
+  const body = status === 202 ? event : '{"events":[]}';
+  const { socket, closed } = open(
+    headOf(mib * MIB)
+      .replace('POST /api/v1/events ', line)
+      .replace('host: a', 'host: a\r\nconnection: close'),
+  );
+  await once(socket, 'connect');
+  const blank = Buffer.alloc(MIB, ' ');
+  for (let sent = 1; sent < mib; sent += 1) {
+    await new Promise((written) => socket.write(blank, written));
+  }
+  socket.write(body.padStart(MIB));
+  expect(answersIn(await closed).map((answer) => answer.status)).toEqual([status]);
 });

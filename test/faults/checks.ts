@@ -1,4 +1,4 @@
-import { matchesEventType } from '../../src/domain/event-type.js';
+import { EventTypeIndex } from '../../src/domain/event-type.js';
 import type { Allowance, Window } from './account.js';
 import { groupBy, Records } from './records.js';
 import { DELIVERY_TIMEOUT_MS } from './stand.js';
@@ -53,12 +53,12 @@ class Checks {
   /** Each event has one delivery for each subscription that wants it, and each ended as it had to. */
   private checkDeliveries(): void {
     const byEvent = groupBy(this.records.deliveries, (delivery) => delivery.event_id);
+    const index = new EventTypeIndex<string>();
+    for (const [id, target] of this.records.workload.targets) index.add(id, target.eventTypes);
     for (const event of this.records.events) {
       const sent = this.records.sentByKey.get(event.idempotency_key);
       if (!sent) continue;
-      const wanted = [...this.records.workload.targets]
-        .filter(([, target]) => matchesEventType(target.eventTypes, sent.type))
-        .map(([id]) => id);
+      const wanted = index.matching(sent.type);
       const made = (byEvent.get(event.id) ?? []).map(({ subscription_id }) => subscription_id);
       if (made.toSorted().join() !== wanted.toSorted().join()) {
         this.violation(`${sent.key} (${sent.type}) has ${made.length} deliveries and not ${wanted.length}`);

@@ -83,6 +83,36 @@ it(
 );
 
 it(
+  'answers whatever is sent to what is open to anybody, and says nothing of a tenant',
+  async () => {
+    const target = fc.tuple(
+      fc.constantFrom('/health', '/ready', '/metrics', '/docs-json'),
+      fc.oneof(
+        fc.constant(''),
+        fc.webQueryParameters({ size: 'small' }).map((query) => `?${query}`),
+      ),
+    );
+    const request: fc.Arbitrary<FuzzRequest> = fc.record({
+      method: fc.constantFrom('GET', 'HEAD', 'POST', 'DELETE', 'OPTIONS'),
+      target: target.map((parts) => parts.join('')),
+      headers: fc.constantFrom<FuzzRequest['headers']>(
+        [],
+        [['authorization', 'Bearer nobody']],
+        [['accept', 'text/html']],
+        [['x-request-id', 'a b']],
+      ),
+      body: fc.constantFrom(undefined, '{', 'null'),
+    });
+    const sent = fc.asyncProperty(request, async (filled) => {
+      const faults = await world.faultsOfPublic(filled);
+      if (faults.length > 0) throw new Error(`${faults.join('; ')}\n  ${asCurl(world.posthorn.url, filled)}`);
+    });
+    await fc.assert(sent, { seed, numRuns: runs });
+  },
+  TIMEOUT_MS,
+);
+
+it(
   'is alive, ready and whole afterwards',
   async () => {
     const { posthorn } = world;

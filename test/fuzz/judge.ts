@@ -30,8 +30,8 @@ export class Judge {
       }));
   }
 
-  /** @param said by whoever sent it, in any request: an id may have become the name of something of theirs */
-  faultsOf(request: FuzzRequest, answer: Answer, said: ReadonlySet<string> | 'everything'): string[] {
+  /** @param said by whoever sent it */
+  faultsOf(request: FuzzRequest, answer: Answer, said: Said | 'everything'): string[] {
     const { status, headers } = answer;
     const operation = this.operationAt(request);
     const faults: string[] = [];
@@ -42,6 +42,14 @@ export class Judge {
     if (status >= 400 && request.method !== 'HEAD') faults.push(...this.faultsOfProblem(answer));
     if (said !== 'everything') faults.push(...this.leaks(answer, said));
     return faults;
+  }
+
+  /** What is wrong with the answer of a route for anybody, which may say little more than that it works. */
+  faultsOfPublic(request: FuzzRequest, answer: Answer): string[] {
+    const { status } = answer;
+    const faults = status >= 500 ? [`it is ${status}`] : [];
+    if (status >= 400 && request.method !== 'HEAD') faults.push(...this.faultsOfProblem(answer));
+    return [...faults, ...this.leaks(answer, { now: this.foreignWordsIn(request), ever: new Set() })];
   }
 
   /** The words of the other tenant that a request says itself. */
@@ -80,12 +88,34 @@ export class Judge {
     return faults;
   }
 
-  private leaks(answer: Answer, said: ReadonlySet<string>): string[] {
-    const shown = `${JSON.stringify(answer.headers)} ${answer.text}`.toLowerCase();
-    return this.foreign
-      .filter((word) => !said.has(word) && shown.includes(word.toLowerCase()))
+  private leaks({ headers, text, body }: Answer, { now, ever }: Said): string[] {
+    const shown = `${JSON.stringify(headers)} ${text}`.toLowerCase();
+    const suspects = this.foreign.filter((word) => !now.includes(word) && shown.includes(word.toLowerCase()));
+    if (suspects.length === 0) return [];
+    const named = `${JSON.stringify(headers)} ${JSON.stringify(withoutNamed(body) ?? '')}`.toLowerCase();
+    return suspects
+      .filter((word) => !ever.has(word) || named.includes(word.toLowerCase()))
       .map((word) => `it holds "${word}" of another tenant`);
   }
+}
+
+/** Words of the other tenant. */
+interface Said {
+  /** In this request. */
+  now: readonly string[];
+  /** In any request of this sender. */
+  ever: ReadonlySet<string>;
+}
+
+/** Fields in which callers name things, so that an id may have become the name of something of theirs. */
+const NAMED_BY_CALLERS =
+  /^(name|description|event_type|event_types|idempotency_key|payload|metadata|headers|target_url|url|request_id|path|query)$/;
+
+function withoutNamed(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withoutNamed);
+  if (typeof value !== 'object' || value === null) return value;
+  const kept = Object.entries(value).filter(([name]) => !NAMED_BY_CALLERS.test(name));
+  return Object.fromEntries(kept.map(([name, inner]) => [name, withoutNamed(inner)]));
 }
 
 /** Refused before it was looked at as a request to that route: by the HTTP parser, or for a body that nobody asked for. */

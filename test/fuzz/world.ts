@@ -85,6 +85,16 @@ export class World {
     this.answers.set(operation, counts.set(status, (counts.get(status) ?? 0) + 1));
   }
 
+  /** What is wrong with the answer to a request outside of /api/v1 without a key. */
+  async faultsOfPublic(request: FuzzRequest): Promise<string[]> {
+    const { method, target, headers, body } = request;
+    const { anonymous } = this.posthorn;
+    return this.judge.faultsOfPublic(
+      request,
+      await anonymous.request(method, target, body, Object.fromEntries(headers)),
+    );
+  }
+
   /** Lines of the other tenant's rows that are there no more, or were not before. */
   async changesOfTheVictim(): Promise<string[]> {
     const after = await stateOf(this.rows, this.victim.id);
@@ -137,8 +147,9 @@ export class Sender {
     if (++this.sinceLook > REQUESTS_BETWEEN_LOOKS) await this.look();
     const answer = await this.world.transport.send(filled);
     if (answer) this.world.note(this.operation, answer);
-    for (const word of this.world.judge.foreignWordsIn(filled)) this.said.add(word);
-    const said = this.isOperator ? 'everything' : this.said;
+    const now = this.world.judge.foreignWordsIn(filled);
+    for (const word of now) this.said.add(word);
+    const said = this.isOperator ? 'everything' : { now, ever: this.said };
     const faults = answer ? this.world.judge.faultsOf(filled, answer, said) : [];
     return { faults, answer };
   }

@@ -1,6 +1,8 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
+import { setTimeout as after } from 'node:timers/promises';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { ChangeFeed } from '../../src/persistence/change-feed.js';
 import { Answer, client, Client, Posthorn, startPosthorn, TestTenant } from '../support/posthorn.js';
 import { waitFor } from '../support/wait-for.js';
 
@@ -176,6 +178,16 @@ describe('rotating a key', () => {
     expect(await rotate(old.id)).toMatchObject({ status: 409, body: { code: 'conflict' } });
   });
 
+  it('is done once: a second successor would end when the first one made the old key end', async () => {
+    const old = await holder({});
+    const { body } = await rotate(old.id);
+    const again = await rotate(old.id, { overlap_seconds: 0 });
+    expect(again).toMatchObject({ status: 409, body: { code: 'conflict' } });
+    expect(again.body.detail).toContain(body.id);
+    expect(await statusOf(old)).toBe(200);
+    expect(await rotate(body.id)).toMatchObject({ status: 201, body: { expires_at: null } });
+  });
+
   it('never lets the old one live longer than it was to', async () => {
     const expires_at = new Date(Date.now() + 60_000).toISOString();
     const old = await holder({ expires_at });
@@ -196,14 +208,16 @@ describe('rotating a key', () => {
 it('tells when a key was used last', async () => {
   const own = await startPosthorn({ databaseUrl: posthorn.databaseUrl });
   const used = await holder({});
+  expect(await statusOf(used)).toBe(200);
   const before = Date.now();
   expect(await statusOf(client(own.url, used.key))).toBe(200);
   // A process writes what it has noted now and then, and when it ends.
   await own.app.close();
   const { body } = await tenant.request('GET', `/api-keys/${used.id}`);
   expect(Date.parse(body.last_used_at)).toBeGreaterThanOrEqual(before);
-  // And nobody is told of it: the key is still known without a look at the database.
-  expect(await statusOf(used)).toBe(200);
+  // And nobody was told of it.
+  await allIsHeard();
+  await withoutKeyLookUps(async () => expect(await statusOf(used)).toBe(200));
 });
 
 it('lets the operator make a key for a tenant that has lost its own', async () => {
@@ -219,13 +233,46 @@ it('lets the operator make a key for a tenant that has lost its own', async () =
   ]);
 });
 
+it('lets the operator list and revoke the keys of a tenant', async () => {
+  const owner = await posthorn.tenant();
+  const { body } = await owner.request('POST', '/api-keys', { name: 'leaked', scopes: ['read'] });
+  const path = `/tenants/${owner.id}/api-keys`;
+  const listed = await posthorn.admin.request('GET', path);
+  expect(listed.body.data.map(({ name }: { name: string }) => name)).toEqual(['leaked', 'first key']);
+  expect((await posthorn.admin.request('DELETE', `/tenants/${tenant.id}/api-keys/${body.id}`)).status).toBe(
+    404,
+  );
+  expect(await statusOf(client(posthorn.url, body.api_key))).toBe(200);
+  expect((await posthorn.admin.request('DELETE', `${path}/${body.id}`)).status).toBe(204);
+  expect(await statusOf(client(posthorn.url, body.api_key))).toBe(401);
+  const { body: entries } = await owner.request('GET', '/audit?action=api_key.revoke');
+  expect(entries.data).toMatchObject([{ actor_kind: 'operator', object_id: body.id, result: 'ok' }]);
+});
+
 it('asks no database for a key that it has seen lately', async () => {
   const warm = await holder({ scopes: ['admin'] });
   expect(await statusOf(warm)).toBe(200);
-  await database(async (db) => {
-    await db.query('begin; lock table api_key, tenant in access exclusive mode');
-    // Nobody can look a key up now: it is answered all the same.
-    expect(await statusOf(warm)).toBe(200);
-    await db.query('rollback');
-  });
+  await withoutKeyLookUps(async () => expect(await statusOf(warm)).toBe(200));
 });
+
+/** Resolves when `posthorn` has heard of all that was committed before. */
+async function allIsHeard(): Promise<void> {
+  const nobody = randomUUID();
+  let isHeard = false;
+  posthorn.app.get(ChangeFeed, { strict: false }).subscribe(
+    ({ tenantId }) => (isHeard ||= tenantId === nobody),
+    () => undefined,
+  );
+  await database((db) => db.query(`select pg_notify('posthorn_changes', 'api_key:${nobody}')`));
+  await waitFor(() => isHeard, { what: 'a change' });
+}
+
+/** Meanwhile a key that has to be looked up waits, and is answered when the work has failed. */
+const withoutKeyLookUps = (work: () => Promise<void>): Promise<void> =>
+  database(async (db) => {
+    await db.query('begin; lock table api_key, tenant in access exclusive mode');
+    await Promise.race([
+      work(),
+      after(5_000, undefined, { ref: false }).then(() => Promise.reject(new Error('It is looked up'))),
+    ]).finally(() => db.query('rollback'));
+  });

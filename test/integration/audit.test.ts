@@ -1,10 +1,12 @@
 import { request } from 'undici';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { CleanupService } from '../../src/cleanup/cleanup.service.js';
+import { AttemptService } from '../../src/delivery/attempt.service.js';
 import { uuidV7 } from '../../src/domain/uuid-v7.js';
 import { createDataSource } from '../../src/persistence/data-source.js';
 import { Database } from '../../src/persistence/database.js';
 import { AuditRepository, AuditRow } from '../../src/persistence/repositories/audit.repository.js';
+import { SubscriptionCache } from '../../src/persistence/subscription-cache.js';
 import { Simulator, startSimulator } from '../../src/simulator/simulator.js';
 import { harmless, makeOneOfEach } from '../support/holdings.js';
 import {
@@ -517,10 +519,15 @@ describe('GET /audit', () => {
   });
 
   it('tells where the operator sat to the operator alone', async () => {
+    const change = { name: 'renamed again' };
+    const headers = { 'x-request-id': 'alice:head-office', 'user-agent': 'desk/1' };
+    const { body } = await posthorn.admin.request('POST', '/tenants', change);
+    await posthorn.admin.request('PATCH', `/tenants/${body.id}`, change, headers);
     const query = '?action=tenant.change';
-    const seen = await list(`${query}&tenant_id=${own.id}`, posthorn.admin);
-    expect(seen).toMatchObject([{ actor_kind: 'operator', ip: '127.0.0.1' }]);
-    expect(await list(query)).toMatchObject([{ actor_kind: 'operator', ip: null, user_agent: null }]);
+    const [seen] = await list(`${query}&tenant_id=${body.id}`, posthorn.admin);
+    expect(seen).toMatchObject({ ip: '127.0.0.1', user_agent: 'desk/1', request_id: 'alice:head-office' });
+    const shown = await list(query, client(posthorn.url, body.api_key));
+    expect(shown).toEqual([{ ...seen, ip: null, user_agent: null, request_id: null }]);
   });
 
   it('needs the scope admin, of a tenant', async () => {
@@ -570,6 +577,115 @@ describe('GET /audit', () => {
       ).not.toContain('Seq Scan');
       expect(blocks, text).toBeLessThan(300);
     }
+  });
+});
+
+describe('what Posthorn does itself', () => {
+  const byItself = {
+    id: expect.any(String),
+    at: expect.any(String),
+    actor_kind: 'service',
+    actor_id: null,
+    actor_name: null,
+    new_id: null,
+    fields: [],
+    status_code: null,
+    result: 'ok',
+    ip: null,
+    user_agent: null,
+    request_id: null,
+  };
+
+  it('leaves one entry when a subscriber is gone, which its tenant sees', async () => {
+    const owner = await posthorn.tenant();
+    const target_url = `${simulator.url}/gone`;
+    const { id } = (await owner.request('POST', '/subscriptions', { target_url })).body;
+    // Some of them may be on their way when the first answer comes.
+    for (let index = 0; index < 3; index++) {
+      await owner.request('POST', '/events', { event_type: 'order.paid', payload: {} });
+    }
+    const seen = async () =>
+      (await owner.request('GET', `/audit?object_id=${id}&action=subscription.disable`)).body.data;
+    await waitFor(async () => (await seen()).length > 0, { what: 'the entry' });
+    expect(await seen()).toEqual([
+      {
+        ...byItself,
+        tenant_id: owner.id,
+        action: 'subscription.disable',
+        object_type: 'subscription',
+        object_id: id,
+      },
+    ]);
+  });
+
+  it('switches a subscription off, and ends the attempt, although no entry can be written', async () => {
+    const tenantId = await rows.tenant();
+    const id = await rows.subscription(tenantId, { targetUrl: `${simulator.url}/gone` });
+    const event = await rows.event(tenantId);
+    const delivery = await rows.delivery(tenantId, event, id, { status: 'delivering' });
+    await rows.query('update delivery set attempt_count = 1 where id = $1', [delivery]);
+    await refuse('insert');
+
+    const subscription = await posthorn.app.get(SubscriptionCache, { strict: false }).find(tenantId, id);
+    const claimed = {
+      id: delivery,
+      tenant_id: tenantId,
+      event_id: event,
+      subscription_id: id,
+      event_type: 'order.paid',
+      attempt_number: 1,
+      budget_attempt: 1,
+      interrupted: false,
+      lag_ms: 0,
+      request_id: null,
+      payload_bytes: 2,
+      payload: Buffer.from('{}'),
+    };
+    const attempts = posthorn.app.get(AttemptService, { strict: false });
+    const report = await attempts.run(claimed, subscription, () => undefined);
+    expect(report).toMatchObject({ target: 'answered', retryInMs: null });
+    const left = await rows.query('select is_active, disabled_reason from subscription where id = $1', [id]);
+    expect(left).toEqual([{ is_active: false, disabled_reason: 'gone' }]);
+    expect(await entriesAbout(id)).toEqual([]);
+  });
+
+  it('leaves one entry when a deleted tenant is gone, for the operator', async () => {
+    const { id } = await posthorn.tenant();
+    await posthorn.admin.request('DELETE', `/tenants/${id}`);
+    await rows.query(`update tenant set deletion_requested_at = now() - interval '1 day' where id = $1`, [
+      id,
+    ]);
+    const isGone = async () => (await posthorn.admin.request('GET', `/tenants/${id}`)).status === 404;
+    await waitFor(isGone, { what: 'the tenant to be gone' });
+
+    const { body } = await posthorn.admin.request('GET', `/audit?tenant_id=${id}`);
+    expect(body.data).toMatchObject([
+      { ...byItself, tenant_id: id, action: 'tenant.remove', object_type: 'tenant', object_id: id },
+      { action: 'tenant.delete', actor_kind: 'operator' },
+      { action: 'tenant.create', actor_kind: 'operator' },
+    ]);
+  });
+
+  it('does not let go of a tenant while no entry can be written', async () => {
+    // A sequence keeps what is rolled back.
+    await rows.query(`
+      create sequence refused;
+      create or replace function refuse() returns trigger language plpgsql as
+        $$ begin perform nextval('refused'); raise 'refused'; end $$;
+      create trigger refuse before insert on audit_log for each row execute function refuse()`);
+    const id = await rows.tenant();
+    await rows.query(`update tenant set deletion_requested_at = now() - interval '1 day' where id = $1`, [
+      id,
+    ]);
+    const wasTried = async () => (await rows.query('select from refused where is_called')).length > 0;
+    await waitFor(wasTried, { what: 'it to be tried' });
+    expect(await rows.query('select 1 from tenant where id = $1', [id])).toHaveLength(1);
+
+    await rows.query('drop trigger refuse on audit_log; drop sequence refused');
+    const actions = async () => (await entriesAbout(id)).map(({ action }) => action);
+    await waitFor(async () => (await actions()).length > 0, { what: 'the entry' });
+    expect(await actions()).toEqual(['tenant.remove']);
+    expect(await rows.query('select 1 from tenant where id = $1', [id])).toEqual([]);
   });
 });
 

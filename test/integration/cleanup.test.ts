@@ -627,8 +627,11 @@ describe('idempotency keys', () => {
   });
 });
 
-it('ends what waited too long for a subscription that is switched off', async () => {
-  const off = await rows.subscription(tenant, { isActive: false });
+it.each([
+  ['a subscription that is switched off', () => rows.subscription(tenant, { isActive: false })],
+  ['a tenant that is suspended', () => subscriptionOfSuspended()],
+])('ends what waited too long for %s', async (_, held) => {
+  const off = await held();
   const at = DLQ_CUT_OFF - DAY;
   const made = {
     long: await one(at, { dueAt: DLQ_CUT_OFF - 1 }, off),
@@ -652,6 +655,12 @@ it('ends what waited too long for a subscription that is switched off', async ()
   );
   expect(await cleanup.run(NOW)).toEqual(NOTHING);
 });
+
+async function subscriptionOfSuspended(): Promise<string> {
+  const suspended = await rows.tenant();
+  await rows.query('update tenant set suspended = true where id = $1', [suspended]);
+  return rows.subscription(suspended);
+}
 
 it('forgets processes that were last seen more than a day ago', async () => {
   await rows.query(

@@ -104,6 +104,17 @@ describe('docker-compose.yml', () => {
     expect(loadConfig(environment!)).toMatchObject({ role, port: 8000, host: '0.0.0.0' });
   });
 
+  it.each([
+    ['api', { admin: true, encryption: true }],
+    ['worker', { admin: false, encryption: true }],
+    ['scheduler', { admin: false, encryption: false }],
+  ])('%s: is given the secrets that it needs alone, whatever .env holds', (role, has) => {
+    const env = { ...SECRETS, METRICS_TOKEN: 'a-token-for-prometheus', ...services[role]!.environment };
+    const { adminApiKey, encryptionKeys, metricsToken } = loadConfig(env);
+    expect({ admin: adminApiKey !== null, encryption: encryptionKeys !== null }).toEqual(has);
+    expect(metricsToken).toBe('a-token-for-prometheus');
+  });
+
   it('can run any number of each role', () => {
     for (const role of ROLES) expect(services[role]!.container_name).toBeUndefined();
     expect(services['worker']!.ports ?? services['scheduler']!.ports).toBeUndefined();

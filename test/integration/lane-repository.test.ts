@@ -9,16 +9,23 @@ import { createDataSource } from '../../src/persistence/data-source.js';
 import { EventRepository } from '../../src/persistence/repositories/event.repository.js';
 import { LaneRepository } from '../../src/persistence/repositories/lane.repository.js';
 import { createDatabase } from '../support/database.js';
+import { Rows } from '../support/rows.js';
 
 let lanes: LaneRepository;
 let events: EventRepository;
 let database: Database;
+let rows: Rows;
 const opened: { close(): Promise<void> }[] = [];
 
 beforeAll(async () => {
   const fresh = await createDatabase();
   const dataSource = await createDataSource(fresh.url).initialize();
-  opened.push({ close: () => fresh.drop() }, { close: () => dataSource.destroy() });
+  rows = new Rows(fresh.url);
+  opened.push(
+    { close: () => fresh.drop() },
+    { close: () => dataSource.destroy() },
+    { close: () => rows.end() },
+  );
   database = new Database(dataSource);
   lanes = new LaneRepository(database);
   events = new EventRepository(database);
@@ -136,6 +143,24 @@ it('finds the lanes that are due with nobody at work, each once', async () => {
   expect(found).toEqual(expect.arrayContaining(due));
   expect(found).not.toContain(busy);
   expect(new Set(found).size).toBe(found.length);
+});
+
+it('leaves the lanes of inactive subscriptions and of suspended tenants alone, and not those of deleted ones', async () => {
+  const [active, suspended] = [await rows.tenant(), await rows.tenant()];
+  await rows.query('update tenant set suspended = true where id = $1', [suspended]);
+  const lane = {
+    active: await insert([Buffer.from('1')], await rows.subscription(active)),
+    inactive: await insert([Buffer.from('2')], await rows.subscription(active, { isActive: false })),
+    suspended: await insert([Buffer.from('3')], await rows.subscription(suspended)),
+    deleted: await insert([Buffer.from('4')]),
+  };
+  const found = new Set(await lanes.dueLanes());
+  expect(Object.entries(lane).flatMap(([name, id]) => (found.has(id) ? [name] : []))).toEqual([
+    'active',
+    'deleted',
+  ]);
+  await rows.query('update tenant set suspended = false where id = $1', [suspended]);
+  expect(await lanes.dueLanes()).toContain(lane.suspended);
 });
 
 it('plans the claim once a connection, not at every call', async () => {

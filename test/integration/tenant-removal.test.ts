@@ -115,28 +115,6 @@ async function tenantWithEverything(): Promise<TestTenant> {
   return tenant;
 }
 
-/** So many events with a key, a delivery and an attempt each, a millisecond apart. */
-const many = (tenantId: string, subscriptionId: string, number: number) =>
-  rows.query(
-    `with made as (
-       select (lpad(to_hex($1::bigint + n), 12, '0') || '7' || substr(gen_random_uuid()::text, 16))::uuid as id, n
-       from generate_series(1, $2) as n
-     ), events as (
-       insert into event (id, tenant_id, event_id, event_type, idempotency_key, payload, delivery_count, received_at)
-       select id, $3, id::text, 'order.paid', id::text, '{}', 1, now() from made
-     ), keys as (
-       insert into idempotency_key (tenant_id, key, event_id, fingerprint) select $3, id::text, id, '\\x00' from made
-     ), deliveries as (
-       insert into delivery (id, tenant_id, event_id, subscription_id, event_type, status, attempt_count,
-                             next_attempt_at, completed_at, created_at)
-       select id, $3, id, $4, 'order.paid', case when n % 2 = 0 then 'delivered' else 'retrying' end, 1,
-              case when n % 2 = 1 then now() end, case when n % 2 = 0 then now() end, now() from made
-     )
-     insert into delivery_attempt (delivery_id, attempt_number, started_at, duration_ms, success)
-     select id, 1, now(), 1, false from made`,
-    [Date.now() - DAY, number, tenantId, subscriptionId],
-  );
-
 const delivered = (deliveryId: string, attemptNumber: number): AttemptResult => ({
   deliveryId,
   attemptNumber,
@@ -186,8 +164,8 @@ describe('a deleted tenant', () => {
   it('is purged in steps; a process that stops ends its step, and the next one goes on', async () => {
     const [tenant, neighbour] = [await api.tenant(), await api.tenant()];
     const [lane, otherLane] = [await rows.subscription(tenant.id), await rows.subscription(neighbour.id)];
-    await many(tenant.id, lane, 10 * STEP);
-    await many(neighbour.id, otherLane, 100);
+    await rows.many(tenant.id, lane, 10 * STEP);
+    await rows.many(neighbour.id, otherLane, 100);
     const before = fingerprint(await owned(neighbour.id));
     await remove(tenant.id);
     await age(tenant.id);
@@ -235,7 +213,7 @@ describe('a deleted tenant', () => {
   it('is attempted nothing of any more, also while workers come upon what is open', async () => {
     const tenant = await api.tenant();
     const targetUrl = `${simulator.url}/ok/deleted`;
-    await many(tenant.id, await rows.subscription(tenant.id, { targetUrl }), 4 * STEP);
+    await rows.many(tenant.id, await rows.subscription(tenant.id, { targetUrl }), 4 * STEP);
     await remove(tenant.id);
     await age(tenant.id);
 
@@ -335,8 +313,8 @@ describe('one step', () => {
   });
 
   it('looks at nobody else’s rows where the statistics still know of many of its own', async () => {
-    await many(tenantId, uuidV7(Date.now()), 10_000);
-    await many(await rows.tenant(), uuidV7(Date.now()), 500);
+    await rows.many(tenantId, uuidV7(Date.now()), 10_000);
+    await rows.many(await rows.tenant(), uuidV7(Date.now()), 500);
     await rows.query('analyze delivery, event');
     await rows.query('delete from delivery where tenant_id = $1', [tenantId]);
     await rows.query('delete from event where tenant_id = $1', [tenantId]);
@@ -356,7 +334,7 @@ describe('one step', () => {
   });
 
   it('deletes no more attempts than some', async () => {
-    await many(tenantId, uuidV7(Date.now()), 300);
+    await rows.many(tenantId, uuidV7(Date.now()), 300);
     await rows.query('update delivery set attempt_count = 100');
     const first = await purges.deleteDeliveries(tenantId, 'everything', null);
     expect(first).toMatchObject({ count: 198, attempts: 198, next: expect.any(String) });

@@ -112,9 +112,17 @@ describe('a statement that leaves open whose rows it is about does not reach Pos
 
   it('as an object that is no text', async () => {
     const client = await (source.driver as unknown as { master: pg.Pool }).master.connect();
-    expect(() => client.query({ submit: () => undefined } as unknown as pg.Submittable)).toThrow(
-      'can be read',
-    );
+    const unreadable = { submit: () => undefined } as unknown as pg.QueryConfig;
+    await expect(client.query(unreadable)).rejects.toThrow('can be read');
+    client.release();
+  });
+
+  it('and says so as pg says what the server refuses: by promise or to the callback, on a connection that goes on', async () => {
+    const client = await (source.driver as unknown as { master: pg.Pool }).master.connect();
+    await expect(client.query(FORGOTTEN, ID)).rejects.toMatchObject(refused);
+    const said = await new Promise((resolve) => client.query(FORGOTTEN, ID, resolve));
+    expect(said).toMatchObject(refused);
+    expect((await client.query('select 1 as one')).rows).toEqual([{ one: 1 }]);
     client.release();
   });
 

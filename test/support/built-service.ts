@@ -6,7 +6,7 @@ import { ENCRYPTION_KEY } from './encryption-key.js';
 import { ADMIN_KEY, client, type Client } from './posthorn.js';
 import { waitFor } from './wait-for.js';
 
-/** The built service in a process of its own, on a fresh database of the tests' PostgreSQL. */
+/** The built service in a process of its own, on a database of the tests' PostgreSQL. */
 export interface BuiltService {
   url: string;
   admin: Client;
@@ -14,17 +14,23 @@ export interface BuiltService {
   tenant(): Promise<Client>;
   stdout(): string;
   stderr(): string;
-  /** SIGTERM; resolves with the exit code when it has ended and its database is gone. */
+  /** SIGTERM; resolves with the exit code when it has ended and its own database is gone. */
   stop(): Promise<number | null>;
+  /** kill -9; resolves when it has ended. Its database is left behind. */
+  kill(): Promise<void>;
 }
 
-/** @param options main: another copy of dist/src/main.js; the rest is for the process */
+/**
+ * @param options main: another copy of dist/src/main.js; databaseUrl: an existing database instead of a fresh one, which
+ *   is then not dropped; the rest is for the process
+ */
 export async function startBuiltService({
   main,
+  databaseUrl,
   env,
   ...options
-}: SpawnOptions & { main?: string } = {}): Promise<BuiltService> {
-  const database = await createDatabase();
+}: SpawnOptions & { main?: string; databaseUrl?: string } = {}): Promise<BuiltService> {
+  const database = databaseUrl ? { url: databaseUrl, drop: () => Promise.resolve() } : await createDatabase();
   const child: ChildProcess = spawn(process.execPath, [main ?? (await builtMain())], {
     ...options,
     env: {
@@ -55,6 +61,12 @@ export async function startBuiltService({
     { what: 'Posthorn to start', timeoutMs: 30_000 },
   );
   const admin = client(url, ADMIN_KEY);
+  const end = async (signal: NodeJS.Signals) => {
+    child.kill(signal);
+    const [code] = await ended;
+    process.removeListener('exit', endWithUs);
+    return code;
+  };
   return {
     url,
     admin,
@@ -62,11 +74,12 @@ export async function startBuiltService({
     stdout: () => said.stdout,
     stderr: () => said.stderr,
     stop: async () => {
-      child.kill('SIGTERM');
-      const [code] = await ended;
-      process.removeListener('exit', endWithUs);
+      const code = await end('SIGTERM');
       await database.drop();
       return code;
+    },
+    kill: async () => {
+      await end('SIGKILL');
     },
   };
 }

@@ -116,4 +116,30 @@ export class Rows {
       [deliveryId, attemptNumber],
     );
   }
+
+  /**
+   * So many events of yesterday with a key, a delivery and an attempt each, a millisecond apart. Every other delivery
+   * has been made, the rest are due.
+   */
+  async many(tenantId: string, subscriptionId: string, number: number): Promise<void> {
+    await this.query(
+      `with made as (
+         select (lpad(to_hex($1::bigint + n), 12, '0') || '7' || substr(gen_random_uuid()::text, 16))::uuid as id, n
+         from generate_series(1, $2) as n
+       ), events as (
+         insert into event (id, tenant_id, event_id, event_type, idempotency_key, payload, delivery_count, received_at)
+         select id, $3, id::text, 'order.paid', id::text, '{}', 1, now() from made
+       ), keys as (
+         insert into idempotency_key (tenant_id, key, event_id, fingerprint) select $3, id::text, id, '\\x00' from made
+       ), deliveries as (
+         insert into delivery (id, tenant_id, event_id, subscription_id, event_type, status, attempt_count,
+                               next_attempt_at, completed_at, created_at)
+         select id, $3, id, $4, 'order.paid', case when n % 2 = 0 then 'delivered' else 'retrying' end, 1,
+                case when n % 2 = 1 then now() end, case when n % 2 = 0 then now() end, now() from made
+       )
+       insert into delivery_attempt (delivery_id, attempt_number, started_at, duration_ms, success)
+       select id, 1, now(), 1, false from made`,
+      [Date.now() - 86_400_000, number, tenantId, subscriptionId],
+    );
+  }
 }

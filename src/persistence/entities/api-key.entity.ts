@@ -30,9 +30,13 @@ export class ApiKeyEntity {
   @Column({ type: 'timestamptz', nullable: true, name: 'expires_at' })
   expiresAt!: Date | null;
 
-  /** To the minute or so; null: never. */
+  /** To half a minute; null: never. */
   @Column({ type: 'timestamptz', nullable: true, name: 'last_used_at' })
   lastUsedAt!: Date | null;
+
+  /** The key that a rotation made in its place; null: none. */
+  @Column({ type: 'uuid', nullable: true, name: 'replaced_by' })
+  replacedBy!: string | null;
 
   @Column({ type: 'timestamptz', name: 'created_at' })
   createdAt!: Date;

@@ -66,17 +66,20 @@ export class ApiKeyRepository {
 
   /**
    * Adds a key that takes the place of another one, which ends after `overlapSeconds` unless it ends before.
-   * @returns false, with nothing done, when the old one is not there or has ended
+   * @returns false, with nothing done, when the old one is not there, has ended or was replaced before
    */
   async replace(key: ApiKeyEntity, oldId: string, overlapSeconds: number): Promise<boolean> {
     return this.keys.manager.transaction(async (manager) => {
       const { affected } = await manager
         .createQueryBuilder()
         .update(ApiKeyEntity)
-        .set({ expiresAt: () => 'least(expires_at, now() + make_interval(secs => :overlapSeconds))' })
+        .set({
+          expiresAt: () => 'least(expires_at, now() + make_interval(secs => :overlapSeconds))',
+          replacedBy: key.id,
+        })
         .setParameters({ overlapSeconds })
         .where('tenant_id = :tenantId and id = :oldId', { tenantId: key.tenantId, oldId })
-        .andWhere('(expires_at is null or expires_at > now())')
+        .andWhere('replaced_by is null and (expires_at is null or expires_at > now())')
         .execute();
       if (affected !== 1) return false;
       await manager.insert(ApiKeyEntity, key);

@@ -1,11 +1,19 @@
 import { Injectable } from '@nestjs/common';
-import type { AuditAction, AuditObjectType } from '../../domain/audit-action.js';
+import {
+  type AuditAction,
+  type AuditObjectType,
+  objectTypeOf,
+  type ServiceAction,
+} from '../../domain/audit-action.js';
+import { systemClock } from '../../domain/clock.js';
 import type { ProblemCode } from '../../domain/errors.js';
-import { uuidV7Floor } from '../../domain/uuid-v7.js';
-import { Database } from '../database.js';
+import { uuidV7, uuidV7Floor } from '../../domain/uuid-v7.js';
+import { Connection, Database } from '../database.js';
 import { Page, PageRequest, toPage } from '../page.js';
 
-export type ActorKind = 'operator' | 'api_key';
+export const ACTOR_KINDS = ['operator', 'api_key', 'service'] as const;
+
+export type ActorKind = (typeof ACTOR_KINDS)[number];
 
 /** What is known of an action before it is done. */
 export interface AuditEntry {
@@ -20,14 +28,16 @@ export interface AuditEntry {
   fields: string[];
   ip: string | null;
   userAgent: string | null;
-  requestId: string;
+  /** Null where there was no request. */
+  requestId: string | null;
 }
 
 export type AuditResult = 'ok' | ProblemCode;
 
 /** What is known of it when it was done. */
 export interface AuditOutcome {
-  statusCode: number;
+  /** Null where there was no request to answer. */
+  statusCode: number | null;
   result: AuditResult;
   /** Where they were not known before. */
   tenantId?: string | undefined;
@@ -51,7 +61,7 @@ export interface AuditRow {
   result: AuditResult | 'begun';
   ip: string | null;
   user_agent: string | null;
-  request_id: string;
+  request_id: string | null;
 }
 
 export interface AuditFilter {
@@ -80,8 +90,12 @@ export class AuditRepository {
   constructor(private readonly database: Database) {}
 
   /** Written before the action; without an outcome it says `begun`, and goes on saying so if nothing ends it. */
-  async insert(entry: AuditEntry, outcome?: Pick<AuditOutcome, 'statusCode' | 'result'>): Promise<void> {
-    await this.database.run(
+  async insert(
+    entry: AuditEntry,
+    outcome?: Pick<AuditOutcome, 'statusCode' | 'result'>,
+    connection: Connection = this.database,
+  ): Promise<void> {
+    await connection.run(
       `insert into audit_log (id, at, tenant_id, actor_kind, actor_id, actor_name, action, object_type, object_id,
          fields, ip, user_agent, request_id, status_code, result)
        values ($1, $2, $3, $4, $5, (select k.name from api_key k where k.id = $5), $6, $7, $8, $9, $10, $11, $12, $13, $14)
@@ -103,6 +117,30 @@ export class AuditRepository {
         outcome?.result ?? 'begun',
       ],
     );
+  }
+
+  /** What Posthorn has done of its own accord to something of that tenant, or to the tenant. */
+  async insertDone(
+    action: ServiceAction,
+    { tenantId, objectId }: { tenantId: string; objectId: string },
+    connection?: Connection,
+  ): Promise<void> {
+    const now = systemClock.now();
+    const entry: AuditEntry = {
+      id: uuidV7(now),
+      at: new Date(now),
+      tenantId,
+      actorKind: 'service',
+      actorId: null,
+      action,
+      objectType: objectTypeOf(action),
+      objectId,
+      fields: [],
+      ip: null,
+      userAgent: null,
+      requestId: null,
+    };
+    await this.insert(entry, { statusCode: null, result: 'ok' }, connection);
   }
 
   /** Ends an entry; only once. Uses audit_log_pkey. */

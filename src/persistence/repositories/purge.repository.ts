@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { uuidV7Floor } from '../../domain/uuid-v7.js';
+import { LEAST_UUID, uuidV7Floor } from '../../domain/uuid-v7.js';
 import { Database } from '../database.js';
 import { Keep, partitionOf, Table } from './day-partition.js';
 import { idsOfSameMillisecond } from './delivery.repository.js';
@@ -16,7 +16,6 @@ export interface PurgeStep<Cursor> {
 export type PurgePlace = { day: number } | 'default';
 
 const ROWS_A_STEP = 2_000;
-const LEAST_ID = '00000000-0000-0000-0000-000000000000';
 
 const SWAP_KEY_GENERATIONS = `
   alter table idempotency_key rename to idempotency_key_next;
@@ -163,7 +162,7 @@ export class PurgeRepository {
    * whatever the planner believes, and however many rows before it have to stay.
    */
   private async window(table: string, key: string, beforeMs: number, after: string | null) {
-    const [low, end] = [after ?? LEAST_ID, uuidV7Floor(beforeMs)];
+    const [low, end] = [after ?? LEAST_UUID, uuidV7Floor(beforeMs)];
     const [last] = await this.database.run<{ id: string }>(
       `select ${key} as id from ${table} where ${key} > $1 and ${key} < $2 order by ${key} offset $3 limit 1
        /* all tenants: it goes by age */`,

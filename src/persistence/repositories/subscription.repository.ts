@@ -31,6 +31,24 @@ const EXPEDITE = {
     returning id`,
 };
 
+/** What matching and delivering need. */
+const SERVED = {
+  id: true,
+  tenantId: true,
+  targetUrl: true,
+  eventTypes: true,
+  isActive: true,
+  secret: true,
+  previousSecret: true,
+  previousSecretExpiresAt: true,
+  headers: true,
+  retryPolicy: true,
+  timeoutMs: true,
+  rateLimit: true,
+  maxConcurrency: true,
+} as const;
+export type ServedSubscription = Pick<SubscriptionEntity, keyof typeof SERVED>;
+
 /** Secrets are stored encrypted: plain text goes in, and comes out of {@link reveal} alone. */
 @Injectable()
 export class SubscriptionRepository {
@@ -71,8 +89,21 @@ export class SubscriptionRepository {
     return toPage(rows, limit);
   }
 
-  all(tenantId: string): Promise<SubscriptionEntity[]> {
-    return this.subscriptions.findBy({ tenantId });
+  /** Of a tenant, without what only people look at. Uses subscription_by_tenant. */
+  all(tenantId: string): Promise<ServedSubscription[]> {
+    return this.subscriptions.find({ where: { tenantId }, select: SERVED });
+  }
+
+  /** How many a tenant has, and how many different patterns with a `*` there are in them. */
+  async countOf(tenantId: string): Promise<{ subscriptions: number; patterns: number }> {
+    const [counts] = await this.database.run<{ subscriptions: number; patterns: number }>(
+      `select count(distinct s.id)::int as subscriptions,
+              count(distinct t.pattern) filter (where t.pattern like '%*%')::int as patterns
+       from subscription s left join lateral unnest(s.event_types) as t(pattern) on true
+       where s.tenant_id = $1`,
+      [tenantId],
+    );
+    return counts ?? { subscriptions: 0, patterns: 0 };
   }
 
   /** Writes the given columns and no other. @returns whether there was such a subscription */

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
-import { uuidV7Floor } from '../../domain/uuid-v7.js';
+import { LEAST_UUID, uuidV7Floor } from '../../domain/uuid-v7.js';
 import { arrayLiteral } from '../array-literal.js';
-import { Database } from '../database.js';
+import { Connection, Database } from '../database.js';
 import { idsOfSameMillisecond } from './delivery.repository.js';
 import type { PurgeStep } from './purge.repository.js';
 
@@ -20,7 +20,6 @@ const MAX_DELETED = 20_000;
 /** Payloads lie in pieces of 2 KB, each a row to delete. */
 const MAX_PAYLOAD_BYTES = 64 * 1_048_576;
 
-const LEAST_ID = '00000000-0000-0000-0000-000000000000';
 const GREATEST_ID = 'ffffffff-ffff-ffff-ffff-ffffffffffff';
 
 interface Page {
@@ -161,9 +160,13 @@ export class TenantPurgeRepository {
    * @param afterSeconds since its deletion was asked for, at least: until then something may still arrive
    * @returns whether it is gone; false also when it was before
    */
-  async deleteTenant(tenantId: string, afterSeconds: number): Promise<boolean> {
+  async deleteTenant(
+    tenantId: string,
+    afterSeconds: number,
+    connection: Connection = this.database,
+  ): Promise<boolean> {
     const nothingIn = (table: string) => `not exists (select from ${table} where tenant_id = $1)`;
-    const rows = await this.database.run(
+    const rows = await connection.run(
       `delete from tenant
        where id = $1 and deletion_requested_at <= now() - make_interval(secs => $2)
          and ${['delivery', 'event', ...KEY_TABLES].map(nothingIn).join(' and ')}
@@ -193,7 +196,7 @@ export class TenantPurgeRepository {
       `select id, ${weight} as weight from ${table}
        where (tenant_id, id) < ($1, $2::uuid) and (tenant_id, id) >= ($1, $3::uuid)
        order by tenant_id desc, id desc limit $4 /* all tenants: the pairs keep it to this one */`,
-      [tenantId, before ?? first, LEAST_ID, ROWS_A_STEP],
+      [tenantId, before ?? first, LEAST_UUID, ROWS_A_STEP],
     );
     let sum = 0;
     const ids = rows

@@ -1,6 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { isEventType, isEventTypePattern, matchesEventType } from '../../../src/domain/event-type.js';
+import { EventTypeIndex, isEventType, isEventTypePattern } from '../../../src/domain/event-type.js';
+
+function matchesEventType(patterns: readonly string[], eventType: string): boolean {
+  const index = new EventTypeIndex<string>();
+  index.add('it', patterns);
+  return index.matching(eventType).length === 1;
+}
 
 describe('isEventType and isEventTypePattern', () => {
   it.each<[unknown, boolean, boolean]>([
@@ -31,7 +37,7 @@ describe('isEventType and isEventTypePattern', () => {
   });
 });
 
-describe('matchesEventType', () => {
+describe('EventTypeIndex', () => {
   it.each<[string[], string, boolean]>([
     [[], 'anything', true],
     [['user.created'], 'user.created', true],
@@ -109,3 +115,14 @@ function matchesNaively(pattern: string, eventType: string): boolean {
   }
   return pattern[0] === eventType[0] && matchesNaively(pattern.slice(1), eventType.slice(1));
 }
+
+it('an index finds each of many subscribers once', () => {
+  const index = new EventTypeIndex<number>();
+  index.add(1, []);
+  index.add(2, ['user.created', 'user.created', 'user.*', '*']);
+  index.add(3, ['order.*']);
+  index.add(4, ['user.created']);
+  expect(index.matching('user.created').toSorted()).toEqual([1, 2, 4]);
+  expect(index.matching('order.paid').toSorted()).toEqual([1, 2, 3]);
+  expect(new EventTypeIndex().matching('a')).toEqual([]);
+});

@@ -15,6 +15,8 @@ const TENANT = randomUUID();
 let stored: KeyOwnerRow | undefined;
 /** A query has its result when it begins, and answers when this settles. */
 let answering: Promise<void>;
+/** How many keys each query asked for, and how many were running then with it. */
+let queries: { keys: number; running: number }[];
 let feed: { isListening: boolean; announce(table: string, tenantId?: string): void; breakOff(): void };
 let cache: KeyCache;
 
@@ -38,10 +40,13 @@ beforeEach(() => {
     },
     subscribe: (...listeners: [typeof onChange, typeof onGap]) => ([onChange, onGap] = listeners),
   };
+  queries = [];
+  let running = 0;
   const keys = {
-    findOwners: () => {
+    findOwners: (hashes: Buffer[]) => {
+      queries.push({ keys: hashes.length, running: ++running });
       const found = stored ? [stored] : [];
-      return answering.then(() => found);
+      return answering.then(() => found).finally(() => running--);
     },
   };
   cache = new KeyCache(keys as unknown as ApiKeyRepository, changes as unknown as ChangeFeed, loadConfig({}));
@@ -112,6 +117,7 @@ it.each([
 it('looks many keys up together', async () => {
   const owners = await Promise.all([KEY, 'another', 'a third'].map(async (key) => cache.owner(key)));
   expect(owners).toEqual([undefined, undefined, undefined]);
+  expect(queries).toEqual([{ keys: 3, running: 1 }]);
   stored = someone();
   feed.announce('api_key');
   const [known, ...others] = await Promise.all(
@@ -119,6 +125,21 @@ it('looks many keys up together', async () => {
   );
   expect(known).toMatchObject({ keyId: stored.id });
   expect(others).toEqual([undefined, undefined]);
+  expect(queries).toEqual([
+    { keys: 3, running: 1 },
+    { keys: 3, running: 1 },
+  ]);
+});
+
+it('has one query at a time for a flood of keys, each for a hundred at most', async () => {
+  let answer!: () => void;
+  answering = new Promise((resolve) => (answer = resolve));
+  const first = cache.owner('the first');
+  await vi.waitFor(() => expect(queries).toHaveLength(1));
+  const flood = Array.from({ length: 250 }, async (_, index) => cache.owner(`key ${index}`));
+  answer();
+  await Promise.all([first, ...flood]);
+  expect(queries).toEqual([1, 100, 100, 50].map((keys) => ({ keys, running: 1 })));
 });
 
 it.each<[string, () => void, () => void]>([

@@ -34,6 +34,13 @@ describe('lets a statement pass that says whose rows it is about', () => {
 
     'select id from event where -- whose?\n tenant_id = $1',
 
+    'select 1 from delivery d where (d.tenant_id = $1::uuid) order by d.id',
+    'select 1 from event e where e.tenant_id in ($1::uuid, $2) and e.id = any ($3::uuid[]) limit 5',
+    'with a as (select $1::uuid as tenant_id), b as materialized (select * from a) select 1 from b as x join event e on e.tenant_id = x.tenant_id',
+    'select c.* from unnest($1::uuid[]) with ordinality as w(tenant_id, n), lateral (select * from event e where e.tenant_id = w.tenant_id) c',
+    'select 1 from (select $1::uuid as tenant_id) w join event e on w.tenant_id = e.tenant_id where e.id > $2',
+    'insert into posthorn.public.event (id, tenant_id) values ($1, $2)',
+
     // A column with the name of a table.
     'select idempotency_key from event where tenant_id = $1 order by idempotency_key',
     'insert into event (tenant_id, idempotency_key) values ($1, $2) returning idempotency_key',
@@ -92,6 +99,37 @@ describe('refuses a statement that leaves open whose rows it is about', () => {
     ['later tenants', 'select id from event where tenant_id >= $1'],
     ['itself', 'select e.id from event e where e.tenant_id = e.tenant_id'],
     ['no column of another table', 'select id from event where tenant_id = tenant_id'],
+    ['a comparison of the comparison', 'select 1 from delivery d where d.tenant_id = $1 is not false'],
+    ['a test for null', 'select 1 from delivery d where d.tenant_id = $1 is null'],
+    ['a comparison with another one', 'select 1 from delivery d where d.tenant_id = $1 = $2'],
+    ['a parameter that is but a part', 'select 1 from delivery d where d.tenant_id = $1 || $2'],
+    ['a part behind a type', 'select 1 from delivery d where d.tenant_id = $1::uuid[] is null'],
+    ['a test of what is in parentheses', 'select 1 from delivery d where (d.tenant_id = $1) is null'],
+    ['a test of a list', 'select 1 from delivery d where d.tenant_id in ($1, $2) is null'],
+    ['itself in a list', 'select 1 from delivery d where d.tenant_id in ($1, d.tenant_id)'],
+    ['itself in an array', 'select 1 from delivery d where d.tenant_id = any ($1 || d.tenant_id)'],
+    [
+      'tenants of an excused expression',
+      'with t as (select id as tenant_id from tenant /* all tenants: x */) select d.* from t join delivery d on d.tenant_id = t.tenant_id',
+    ],
+    [
+      'tenants of one made of it',
+      'with t as (select id as tenant_id from tenant /* all tenants: x */), u as (select * from t) select d.* from u join delivery d on d.tenant_id = u.tenant_id',
+    ],
+    [
+      'tenants of it under another name',
+      'with t as (select id as tenant_id from tenant /* all tenants: x */) select d.* from t x join delivery d on d.tenant_id = x.tenant_id',
+    ],
+    [
+      'tenants of an excused subquery',
+      'select d.* from (select id as tenant_id from tenant /* all tenants: x */) t join delivery d on d.tenant_id = t.tenant_id',
+    ],
+    ['a table of nobody', 'select 1 from delivery d join heartbeat h on d.tenant_id = h.tenant_id'],
+    ['rows of JSON', 'select 1 from json_each($1) j join delivery d on d.tenant_id = j.tenant_id'],
+    [
+      'an array of its own',
+      'select 1 from event e, unnest(array[e.tenant_id]) u(tenant_id) where e.tenant_id = u.tenant_id',
+    ],
     ['two of which neither is known', 'select 1 from event e join delivery d on d.tenant_id = e.tenant_id'],
     ['one of two', 'select 1 from event e, delivery d where d.tenant_id = $1'],
     [
@@ -130,6 +168,8 @@ describe('refuses a statement that leaves open whose rows it is about', () => {
     ],
     ['a table made of rows', 'create table copy as select * from event'],
     ['a table made of rows in parentheses', 'create table copy as (select * from event)'],
+    ['a table made of a whole one', 'create table copy as table event'],
+    ['a database and a schema before it', 'select * from posthorn.public.event'],
     ['a whole table', 'table event'],
     ['an export', 'copy event to stdout'],
     ['a block of code', 'do $$ begin delete from event; end $$'],

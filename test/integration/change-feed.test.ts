@@ -1,0 +1,125 @@
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setImmediate as afterSockets, setTimeout as after } from 'node:timers/promises';
+import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
+import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/embedded/embedded-postgres.js';
+import { ChangeFeed } from '../../src/persistence/change-feed.js';
+import { migrate } from '../../src/persistence/migrate.js';
+import { client, type Posthorn, startPosthorn, type TestTenant } from '../support/posthorn.js';
+import { Rows } from '../support/rows.js';
+import { waitFor } from '../support/wait-for.js';
+
+let folder: string;
+/** Of its own: its processes are stopped here. */
+let postgres: EmbeddedPostgres;
+let rows: Rows;
+let posthorn: Posthorn;
+/** Another process on the same database. */
+let replica: Posthorn;
+let tenant: TestTenant;
+/** Of the server's process at the other end of the connection on which `replica` listens. */
+let backend: number;
+const stopped: number[] = [];
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'posthorn-feed-'));
+  await chmod(folder, 0o711); // as root, PostgreSQL runs as another user
+  postgres = await startEmbeddedPostgres({
+    dataDir: join(folder, 'data'),
+    durable: false,
+    log: () => undefined,
+  });
+  await migrate(postgres.url);
+  rows = new Rows(postgres.url);
+  replica = await startPosthorn({ databaseUrl: postgres.url });
+  [{ pid: backend }] = (await listening()) as [Listening];
+  posthorn = await startPosthorn({ databaseUrl: postgres.url });
+  tenant = await posthorn.tenant();
+});
+afterEach(resumeAll);
+afterAll(async () => {
+  await posthorn.stop();
+  await replica.stop();
+  await rows.end();
+  await postgres.stop();
+  await rm(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });
+});
+
+interface Listening {
+  pid: number;
+  /** When it was last asked for something. */
+  asked_at: Date;
+}
+
+const listening = (): Promise<Listening[]> =>
+  rows.query<Listening & { query_start: Date }>(
+    `select pid, query_start as asked_at from pg_stat_activity
+     where application_name = 'posthorn changes' order by backend_start`,
+  );
+
+/** Until the server says that it was asked after this. */
+const askedAgain = (since: Date): Promise<Listening> =>
+  waitFor(
+    async () =>
+      (await listening()).find(
+        ({ pid, asked_at }) => pid === backend && asked_at.getTime() > since.getTime(),
+      ),
+    { what: 'a sign that it still listens' },
+  );
+
+function stop(pid: number): void {
+  process.kill(pid, 'SIGSTOP');
+  stopped.push(pid);
+}
+
+function resumeAll(): void {
+  for (const pid of stopped.splice(0)) process.kill(pid, 'SIGCONT');
+}
+
+const feed = (): ChangeFeed => replica.app.get(ChangeFeed, { strict: false });
+
+it('is not lost while the process itself is held up', async () => {
+  let gaps = 0;
+  feed().subscribe(
+    () => undefined,
+    () => gaps++,
+  );
+  const [{ asked_at: firstAsked }] = (await listening()) as [Listening];
+  const { asked_at: lastAsked } = await askedAgain(firstAsked);
+  // The next question is asked, and answered only when nobody is there to hear it.
+  stop(backend);
+  await after(350);
+  // Held up after sockets were read, which is when timers come first.
+  await afterSockets();
+  resumeAll();
+  for (const from = performance.now(); performance.now() - from < 800;);
+  const { asked_at: thenAsked } = await askedAgain(lastAsked);
+  await askedAgain(thenAsked);
+  expect(gaps).toBe(0);
+});
+
+it('is known to be dead in time for a key that is revoked to be refused after a second', async () => {
+  const { body: revoked } = await tenant.request('POST', '/api-keys', { name: 'a key', scopes: ['read'] });
+  const elsewhere = client(replica.url, revoked.api_key);
+  const status = async (): Promise<number> => (await elsewhere.request('GET', '/events')).status;
+  expect(await status()).toBe(200);
+  stop(backend);
+  expect((await tenant.request('DELETE', `/api-keys/${revoked.id}`)).status).toBe(204);
+  const since = performance.now();
+  let lastTakenMs = 0;
+  await waitFor(
+    async () => {
+      const askedMs = performance.now() - since;
+      if ((await status()) === 401) return true;
+      lastTakenMs = askedMs;
+      return false;
+    },
+    { what: 'it to be refused' },
+  );
+  // Without the change being heard: it was remembered for as long as the connection might have been alive.
+  expect(lastTakenMs).toBeGreaterThan(0);
+  expect(lastTakenMs).toBeLessThan(1_000);
+  await waitFor(() => feed().isListening, { what: 'another connection' });
+  expect(await status()).toBe(401);
+});
