@@ -147,6 +147,7 @@ interface DescribedOperation {
   responses: Record<string, Partial<ReturnType<typeof problemResponse>> | undefined>;
   'x-required-scope'?: string;
   'x-operator-too'?: true;
+  'x-audit-action'?: string;
 }
 
 const REFUSALS = ['ip_not_allowed', 'tenant_suspended', 'insufficient_scope', 'rate_limited'] as const;
@@ -170,6 +171,8 @@ function describeAccess(operation: DescribedOperation, access: Access): void {
   operation['x-required-scope'] = access.for === 'operator' ? 'operator' : access.scope;
   if (access.for === 'operator or tenant') operation['x-operator-too'] = true;
   addProblems(operation, GUARD_PROBLEMS[access.for]);
+  // The audit log has to be written first.
+  if (operation['x-audit-action']) addProblems(operation, ['unavailable']);
 }
 
 /** To those that the route itself has with the same status. */

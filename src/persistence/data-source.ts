@@ -33,7 +33,7 @@ class ScopedClient extends ListeningClient {
     try {
       assertReadable(sent[0]);
     } catch (error) {
-      return refuse(error, sent) as never;
+      return refuse(error as Error, sent) as never;
     }
     return (super.query as (...sent: unknown[]) => never).apply(this, sent);
   }
@@ -46,10 +46,10 @@ function assertReadable(statement: unknown): void {
 }
 
 /** As pg reports what the server refuses: to the callback, or else by the promise. */
-function refuse(error: unknown, sent: unknown[]): Promise<never> | undefined {
+function refuse(error: Error, sent: unknown[]): Promise<never> | undefined {
   const callback = sent.findLast((one) => typeof one === 'function') as
     ((error: unknown) => void) | undefined;
-  if (!callback) return Promise.reject(error as Error);
+  if (!callback) return Promise.reject(error);
   process.nextTick(callback, error);
   return undefined;
 }

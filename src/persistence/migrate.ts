@@ -47,7 +47,8 @@ export async function migrate(
 async function untilLocked(onWaiting: (what: string) => void, work: () => Promise<void>): Promise<void> {
   for (let pauseMs = LOCK_PAUSE_MS; ; pauseMs = Math.min(2 * pauseMs, MAX_LOCK_PAUSE_MS)) {
     try {
-      return await work();
+      await work();
+      return;
     } catch (error) {
       if (!isLockConflict(error)) throw error;
       onWaiting(

@@ -119,7 +119,7 @@ export class TenantController {
     return this.tenants.listApiKeys(id, query);
   }
 
-  @Delete(':id/api-keys/:key_id')
+  @Delete(':id/api-keys/:api_key_id')
   @Audited('api_key.revoke')
   @HttpCode(204)
   @ApiOperation({
@@ -130,7 +130,7 @@ export class TenantController {
   @ApiProblems('not_found')
   revokeApiKeyOfTenant(
     @Param('id', UuidParam) id: string,
-    @Param('key_id', UuidParam) keyId: string,
+    @Param('api_key_id', UuidParam) keyId: string,
   ): Promise<void> {
     return this.tenants.revokeApiKey(id, keyId);
   }

@@ -82,8 +82,9 @@ export class TenantService {
   }
 
   async listApiKeys(id: string, query: PageQuery): Promise<ApiKeyPageResponse> {
+    const page = await this.apiKeys.list(id, query);
     await this.find(id);
-    return this.apiKeys.list(id, query);
+    return page;
   }
 
   async revokeApiKey(id: string, keyId: string): Promise<void> {

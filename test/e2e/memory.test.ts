@@ -111,7 +111,8 @@ describe('batches of 100 MB', () => {
       const event = { event_type: 'nobody.wants', payload: 1 };
       expect((await posthorn.tenant.request('POST', '/events', event)).status).toBe(202);
       for (const { status, sent } of await Promise.all(answers)) {
-        expect(status).toBe(413);
+        // Several at once are more than one tenant may hold while they arrive.
+        expect([413, 429]).toContain(status);
         expect(sent).toBeLessThan(BYTES);
       }
     });
