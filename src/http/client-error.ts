@@ -5,6 +5,9 @@ import { uuidV7 } from '../domain/uuid-v7.js';
 import { problemBody } from './problem.filter.js';
 import { SECURITY_HEADERS } from './security-headers.js';
 
+/** For a client to read the answer and to close its end; some never do, and would keep their places. */
+const LINGER_MS = 1_000;
+
 /** A connection of Node's HTTP server; the answer that it is waiting for is Node's own, undocumented member. */
 type Connection = Duplex & { _httpMessage?: ServerResponse | null };
 
@@ -35,6 +38,8 @@ function endWithProblem(connection: Duplex, problem: Problem): void {
     ...Object.entries(SECURITY_HEADERS).map(([name, value]) => `${name}: ${value}`),
   ];
   connection.end(`${head.join('\r\n')}\r\n\r\n${body}`);
+  // Who does not close the other half would keep its place for ever.
+  setTimeout(() => connection.destroy(), LINGER_MS).unref();
 }
 
 function problemOf(code: string | undefined): Problem {

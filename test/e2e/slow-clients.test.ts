@@ -109,9 +109,10 @@ async function largeEvent(): Promise<string> {
   return (await tenant.request('POST', '/events', { event_type: 'large', payload })).body.id;
 }
 
-function askAndDoNotRead(eventId: string): void {
+/** @param times how often it asks at once, on one connection */
+function askAndDoNotRead(eventId: string, times = 1): void {
   const get = `GET /api/v1/events/${eventId} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer ${tenant.apiKey}\r\n\r\n`;
-  open(get).socket.pause();
+  open(get.repeat(times)).socket.pause();
 }
 
 it('a client that does not read its answer is cut off, and holds no memory then', async () => {
@@ -138,6 +139,41 @@ it('clients that do not read their answers hold so much memory together, and no 
   });
   const { body } = await tenant.request('GET', `/events/${eventId}`);
   expect(body.payload).toHaveLength(LARGE);
+});
+
+it('answers that wait for others on their connection count as soon as they are there', async () => {
+  await start({ ...PATIENT, checkMs: 60_000, unsentBytes: 2 * LARGE });
+  const sockets = serverSockets();
+  const eventId = await largeEvent();
+  const before = new Set(sockets);
+  for (let count = 0; count < 4; count += 1) askAndDoNotRead(eventId, 4);
+  await waitFor(() => sockets.size >= before.size + 4, { what: 'all to be connected' });
+  await waitFor(() => [...sockets].every((socket) => before.has(socket)), { what: 'all to be cut off' });
+  // What was read, or cut off, counts no more.
+  for (let count = 0; count < 4; count += 1) {
+    const { body } = await tenant.request('GET', `/events/${eventId}`);
+    expect(body.payload).toHaveLength(LARGE);
+  }
+});
+
+it('clients that never finish a request make room first, and for good', async () => {
+  await start({ ...PATIENT, connections: CONNECTIONS });
+  const sockets = serverSockets();
+  const get = 'GET /ready HTTP/1.1\r\nhost: a\r\n\r\n';
+  const healthy = open(get);
+  await waitFor(() => healthy.said().includes('ready'), { what: 'the first answer' });
+  const unfinished: RawConnection[] = [];
+  for (let count = 0; count < CONNECTIONS * 3; count += 1) {
+    const connection = open('G');
+    unfinished.push(connection);
+    await once(connection.socket, 'connect');
+  }
+  const newest = open(`${get.slice(0, -2)}connection: close\r\n\r\n`);
+  expect(answersIn(await newest.closed).map(({ status }) => status)).toEqual([200]);
+  await Promise.all(unfinished.slice(0, CONNECTIONS * 2).map(({ closed }) => closed));
+  expect(sockets.size).toBeLessThan(CONNECTIONS);
+  healthy.socket.write(get);
+  await waitFor(() => answersIn(healthy.said()).length === 2, { what: 'the second answer' });
 });
 
 it('idle connections make room for others when there are too many', async () => {
