@@ -4,7 +4,18 @@ const layers = [
   ['config'],
   ['persistence', 'queue', 'observability', 'limits'],
   ['http'],
-  ['tenants', 'subscriptions', 'sources', 'ingestion', 'delivery', 'dlq', 'status', 'audit', 'cleanup'],
+  [
+    'tenants',
+    'subscriptions',
+    'sources',
+    'ingestion',
+    'delivery',
+    'dlq',
+    'status',
+    'statistics',
+    'audit',
+    'cleanup',
+  ],
 ];
 const features = layers.at(-1);
 const under = (folders) => `^src/(${folders.join('|')})/`;

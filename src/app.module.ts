@@ -13,13 +13,24 @@ import { LimitsModule } from './limits/limits.module.js';
 import { ObservabilityModule } from './observability/observability.module.js';
 import { PersistenceModule } from './persistence/persistence.module.js';
 import { QueueModule } from './queue/queue.module.js';
+import { StatisticsModule, StatisticsFoldModule } from './statistics/statistics.module.js';
+import { SourceModule } from './sources/source.module.js';
 import { StatusModule } from './status/status.module.js';
 import { SubscriptionModule } from './subscriptions/subscription.module.js';
 import { TenantModule } from './tenants/tenant.module.js';
 
-const API = [TenantModule, SubscriptionModule, IngestionModule, StatusModule, DlqModule, AuditModule];
+const API = [
+  TenantModule,
+  SubscriptionModule,
+  SourceModule,
+  IngestionModule,
+  StatusModule,
+  DlqModule,
+  StatisticsModule,
+  AuditModule,
+];
 const WORKER = [DeliveryModule];
-const SCHEDULER = [SweepModule, CleanupModule];
+const SCHEDULER = [SweepModule, StatisticsFoldModule, CleanupModule];
 
 /** Which role runs which features. A new feature is a module and its name here. */
 const FEATURES: Record<Role, Type[]> = {

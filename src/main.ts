@@ -5,9 +5,10 @@ import { join, resolve } from 'node:path';
 import { AppModule } from './app.module.js';
 import { Config, InvalidConfig, loadConfig } from './config/config.js';
 import { readEnvironment } from './config/environment.js';
-import { embeddedKeys } from './embedded-keys.js';
+import { embeddedKeys, encryptionKeyFile } from './embedded-keys.js';
 import { EmbeddedPostgres, startEmbeddedPostgres } from './embedded/embedded-postgres.js';
 import { localSecret } from './embedded/local-secrets.js';
+import { CONNECTION_BACKLOG } from './http/edge-limits.js';
 import { createLogger } from './observability/logger.js';
 import { migrate } from './persistence/migrate.js';
 import { protectSecrets } from './persistence/secrets-at-rest.js';
@@ -51,29 +52,33 @@ process.exit();
 
 /** Ends soon after a stop was requested, whatever it is doing then, and leaves in `app` and `postgres` what to close. */
 async function start(): Promise<void> {
-  let config = loadConfig(readEnvironment());
-  closingDeadlineMs += config.shutdownDeadlineMs;
-  const isEmbedded = config.databaseUrl === '';
-  if (isEmbedded) config = await embed(config);
+  const given = loadConfig(readEnvironment());
+  closingDeadlineMs += given.shutdownDeadlineMs;
+  const isEmbedded = given.databaseUrl === '';
+  const config = isEmbedded ? await embed(given) : given;
   const logger = createLogger(config.logLevel, config.role);
 
   await unlessStopped(migrate(config.databaseUrl, (what) => say(`Waiting for ${what}`)));
-  if (config.encryptionKeys) await unlessStopped(protectSecrets(config.databaseUrl, config.encryptionKeys));
+  const encrypted = config.encryptionKeys
+    ? await unlessStopped(protectSecrets(config.databaseUrl, config.encryptionKeys))
+    : 0;
   app = await unlessStopped(createServer(AppModule.forRole(config, logger), config, logger));
   if (isEmbedded) await createFirstTenant(app, config.dataDir);
-  await app.listen(config.port, config.host);
-  say(welcome(config, await app.getUrl(), isEmbedded));
+  await app.listen({ port: config.port, host: config.host, backlog: CONNECTION_BACKLOG });
+  say(welcome(given, config, await app.getUrl(), encrypted));
 }
 
 async function embed(config: Config): Promise<Config> {
   const dataDir = resolve(config.dataDir);
   say('Starting the embedded PostgreSQL …');
   postgres = await startEmbeddedPostgres({ dataDir, log: say, signal: stopping.signal });
+  // First, for it may refuse, and then nothing is to be written.
+  const encryptionKeys = config.encryptionKeys ?? (await embeddedKeys(dataDir, postgres.url));
   return config.with({
     databaseUrl: postgres.url,
     dataDir,
     adminApiKey: config.adminApiKey ?? localSecret(dataDir, ADMIN_KEY_FILE, generateApiKey),
-    encryptionKeys: config.encryptionKeys ?? embeddedKeys(dataDir),
+    encryptionKeys,
   });
 }
 
@@ -125,24 +130,36 @@ async function close(part: () => Promise<void> | undefined): Promise<void> {
   }
 }
 
-function welcome(config: Config, url: string, isEmbedded: boolean): string {
+/**
+ * @param given as the environment says, beside which the embedded service has made what was missing
+ * @param encrypted how many rows had secrets in plain text
+ */
+function welcome(given: Config, config: Config, url: string, encrypted: number): string {
   const address = url.replace('[::1]', 'localhost').replace('127.0.0.1', 'localhost');
+  const servesApi = config.role === 'api' || config.role === 'all';
   const lines = [
     `Posthorn is ready (role ${config.role}, ${config.redisUrl === null ? 'in-process lanes' : 'Bull on Redis'}).`,
     '',
-    `  API       ${address}/api/v1`,
-    `  Docs      ${address}/docs`,
+    ...(servesApi ? [`  API       ${address}/api/v1`, `  Docs      ${address}/docs`] : []),
     `  Health    ${address}/health`,
     `  Metrics   ${address}/metrics`,
   ];
-  if (isEmbedded) {
-    lines.push(
+  if (given.databaseUrl === '') {
+    const keyFiles = [
       `  API key   in ${join(config.dataDir, TENANT_KEY_FILE)} (tenant "default")`,
-      `  Admin key in ${join(config.dataDir, ADMIN_KEY_FILE)}`,
-      `  Data      ${config.dataDir}`,
-    );
-  } else if (config.adminApiKey === null && config.role !== 'worker' && config.role !== 'scheduler') {
+      given.adminApiKey === null && `  Admin key in ${join(config.dataDir, ADMIN_KEY_FILE)}`,
+      given.encryptionKeys === null &&
+        `  Encryption key in ${encryptionKeyFile(config.dataDir)}: keep a copy`,
+    ];
+    lines.push(...keyFiles.filter((line) => line !== false), `  Data      ${config.dataDir}`);
+  } else if (config.adminApiKey === null && servesApi) {
     lines.push('', '  No ADMIN_API_KEY is set, so nobody can create tenants.');
+  }
+  if (encrypted > 0) {
+    lines.push(
+      '',
+      `  Encrypted the secrets of ${encrypted} subscriptions and sources, which were in plain text.`,
+    );
   }
   return `${lines.join('\n')}\n`;
 }

@@ -16,12 +16,14 @@ import { watchConnections } from './http/connections.js';
 import { allowOrigins } from './http/cross-origin.js';
 import { EDGE_LIMITS, MAX_HEADER_BYTES, MAX_PATH_PARAMETER_CHARACTERS } from './http/edge-limits.js';
 import { cleanForwardedFor } from './http/forwarded-for.js';
-import { acceptJson } from './http/json-body.js';
+import { acceptBodies } from './http/json-body.js';
 import { sendProblem, toProblem } from './http/problem.filter.js';
 import { answerWithRequestId, requestId } from './http/request-id.js';
 import { refuseOddRequests } from './http/request-shape.js';
 import { answerWithSecurityHeaders, securityHeadersFor } from './http/security-headers.js';
+import { takeTurns } from './http/tenant-turns.js';
 import { NestLogger } from './observability/logger.js';
+import { Metrics } from './observability/metrics.js';
 import { AuditRepository } from './persistence/repositories/audit.repository.js';
 
 /** For the bodies of all requests that are being received or answered, if the largest is not too large for it. */
@@ -86,7 +88,8 @@ export async function createServer(
   });
   guardRoutes(server, app.get(AuthGuard));
   auditRoutes(server, app.get(AuditRepository, { strict: false }), logger);
-  acceptJson(server, bodyRoom);
+  takeTurns(server, config, app.get(Metrics, { strict: false }));
+  acceptBodies(server, bodyRoom);
   app.setGlobalPrefix('api/v1', { exclude: ['health', 'ready', 'metrics'] });
   serveApiDocs(app, access);
   return app;

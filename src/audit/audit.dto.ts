@@ -13,6 +13,8 @@ import {
   ACTOR_KINDS,
   type ActorKind,
   type AuditFilter,
+  AUDIT_RESULT_FILTERS,
+  type AuditResultFilter,
   type AuditRow,
 } from '../persistence/repositories/audit.repository.js';
 
@@ -44,6 +46,20 @@ export class AuditQuery extends PageQuery {
   @MayBeLeftOut()
   @IsUUID(undefined, { message: 'must be the id of an API key' })
   actor_id?: string;
+
+  @ApiPropertyOptional({ enum: ACTOR_KINDS, description: 'Who did it.', example: 'operator' })
+  @MayBeLeftOut()
+  @IsIn(ACTOR_KINDS, { message: `must be one of ${ACTOR_KINDS.join(', ')}` })
+  actor_kind?: ActorKind;
+
+  @ApiPropertyOptional({
+    enum: AUDIT_RESULT_FILTERS,
+    description: 'How it ended. `failed`: with any problem, so neither `ok` nor `begun`.',
+    example: 'failed',
+  })
+  @MayBeLeftOut()
+  @IsIn(AUDIT_RESULT_FILTERS, { message: 'must be ok, begun, failed, or the code of a problem' })
+  result?: AuditResultFilter;
 
   @ApiPropertyOptional({
     format: 'uuid',
@@ -78,6 +94,8 @@ export class AuditQuery extends PageQuery {
       objectType: query.object_type,
       objectId: query.object_id,
       actorId: query.actor_id,
+      actorKind: query.actor_kind,
+      result: query.result,
       from: query.from ? new Date(query.from) : undefined,
       to: query.to ? new Date(query.to) : undefined,
     };

@@ -26,6 +26,8 @@ export interface CleanupCounts {
   keys: number;
   expired: number;
   audit_entries: number;
+  /** Rows of the statistics. */
+  statistics: number;
 }
 
 type Days = Pick<CleanupCounts, 'days_dropped' | 'days_rewritten' | 'postponed'> & {
@@ -41,8 +43,8 @@ const NOT_LOCKED: Days = { days_dropped: 0, days_rewritten: 0, postponed: true, 
  * Events, and deliveries that have ended, live for RETENTION_HOURS, a delivery from its end; dead letters live for
  * DLQ_RETENTION_DAYS from their death. What is still due is never purged; deliveries whose subscription is switched off,
  * or whose tenant is suspended, become dead letters after DLQ_RETENTION_DAYS. A tenant's own retention, where it is
- * shorter, goes for all of this but dead letters. The audit log goes back AUDIT_RETENTION_DAYS. All of it is safe to stop
- * and to repeat.
+ * shorter, goes for all of this but dead letters. The audit log goes back AUDIT_RETENTION_DAYS, and statistics
+ * STATS_RETENTION_DAYS, by the minute RETENTION_HOURS. All of it is safe to stop and to repeat.
  */
 @Injectable()
 export class CleanupService {
@@ -76,9 +78,17 @@ export class CleanupService {
     const expired = await this.walk<true>(() => this.purges.expireBatch(keep.deadSinceMs, nowMs));
     const auditBeforeMs = Math.floor(nowMs - this.config.auditRetentionDays * DAY_MS);
     const audit_entries = await this.walk<string>((at) => this.purges.deleteAuditEntries(auditBeforeMs, at));
+    const statistics = await this.purgeStatistics(nowMs, beforeMs);
     await this.heartbeats.removeOlderThan(HEARTBEAT_SECONDS);
 
-    const counts = { key_generations: keys === 'rotated' ? 1 : 0, ...days, ...rows, expired, audit_entries };
+    const counts = {
+      key_generations: keys === 'rotated' ? 1 : 0,
+      ...days,
+      ...rows,
+      expired,
+      audit_entries,
+      statistics,
+    };
     this.logger.info(
       { ...counts, duration_ms: Math.round(performance.now() - startedAt) },
       'cleanup.finished',
@@ -120,6 +130,12 @@ export class CleanupService {
     );
     rows.attempts += await this.walk<string>((at) => this.purges.deleteAttempts(place, beforeMs, at));
     rows.events += await this.walk<string>((at) => this.purges.deleteEvents(place, beforeMs, at));
+  }
+
+  private async purgeStatistics(nowMs: number, minutesBeforeMs: number): Promise<number> {
+    const hoursBeforeMs = Math.floor(nowMs - this.config.statsRetentionDays * DAY_MS);
+    const minutes = await this.walk<true>(() => this.purges.deleteStatistics('minute', minutesBeforeMs));
+    return minutes + (await this.walk<true>(() => this.purges.deleteStatistics('hour', hoursBeforeMs)));
   }
 
   private async walk<Cursor>(step: (at: Cursor | null) => Promise<PurgeStep<Cursor>>): Promise<number> {

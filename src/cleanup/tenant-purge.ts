@@ -4,6 +4,7 @@ import { LOGGER } from '../observability/logger.js';
 import { PurgeStep } from '../persistence/repositories/purge.repository.js';
 import {
   KEY_TABLES,
+  STATISTICS_TABLES,
   TenantPurgeRepository,
   TenantShare,
 } from '../persistence/repositories/tenant-purge.repository.js';
@@ -15,6 +16,11 @@ export interface TenantRows {
   events: number;
   /** Idempotency keys. */
   keys: number;
+}
+
+/** Those of all that a tenant owned. */
+export interface AllTenantRows extends TenantRows {
+  statistics: number;
 }
 
 /** Whoever wants it done: may end it after any step, and is told of each. */
@@ -35,12 +41,19 @@ export class TenantPurge {
   ) {}
 
   /** Everything but the tenant, and what workers have in hand: nothing is left behind once it finds nothing. */
-  async runAll(tenantId: string, rows: TenantRows, supervisor: Supervisor): Promise<void> {
+  async runAll(tenantId: string, rows: AllTenantRows, supervisor: Supervisor): Promise<void> {
     await this.runShare(tenantId, 'everything', rows, supervisor);
     for (const table of KEY_TABLES) {
-      await walk(supervisor, async (at) => {
+      await walk<string>(supervisor, async (at) => {
         const step = await this.purges.deleteKeys(tenantId, table, at);
         rows.keys += step.count;
+        return step;
+      });
+    }
+    for (const table of STATISTICS_TABLES) {
+      await walk<true>(supervisor, async () => {
+        const step = await this.purges.deleteStatistics(tenantId, table);
+        rows.statistics += step.count;
         return step;
       });
     }
@@ -62,13 +75,13 @@ export class TenantPurge {
     rows: TenantRows,
     supervisor: Supervisor,
   ): Promise<void> {
-    await walk(supervisor, async (at) => {
+    await walk<string>(supervisor, async (at) => {
       const step = await this.purges.deleteDeliveries(tenantId, share, at);
       rows.deliveries += step.count;
       rows.attempts += step.attempts;
       return step;
     });
-    await walk(supervisor, async (at) => {
+    await walk<string>(supervisor, async (at) => {
       const step = await this.purges.deleteEvents(tenantId, share, at);
       rows.events += step.count;
       rows.keys += step.keys;
@@ -77,11 +90,11 @@ export class TenantPurge {
   }
 }
 
-async function walk(
+async function walk<Cursor>(
   supervisor: Supervisor,
-  step: (at: string | null) => Promise<PurgeStep<string>>,
+  step: (at: Cursor | null) => Promise<PurgeStep<Cursor>>,
 ): Promise<void> {
-  let at: string | null = null;
+  let at: Cursor | null = null;
   while (!supervisor.isStopping()) {
     ({ next: at } = await step(at));
     supervisor.stepped?.();

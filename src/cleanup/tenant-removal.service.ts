@@ -6,7 +6,7 @@ import { LOGGER } from '../observability/logger.js';
 import { Database } from '../persistence/database.js';
 import { AuditRepository } from '../persistence/repositories/audit.repository.js';
 import { TenantPurgeRepository } from '../persistence/repositories/tenant-purge.repository.js';
-import { TenantPurge, TenantRows } from './tenant-purge.js';
+import { type AllTenantRows, TenantPurge } from './tenant-purge.js';
 
 const TASK = 'tenant-removal';
 
@@ -27,7 +27,7 @@ export class TenantRemovalService implements OnApplicationBootstrap, BeforeAppli
   private polling: Promise<void> | undefined;
   private stopping = false;
   /** What this process has deleted so far of tenants that are not gone yet. */
-  private readonly deleted = new Map<string, TenantRows>();
+  private readonly deleted = new Map<string, AllTenantRows>();
 
   constructor(
     private readonly database: Database,
@@ -67,7 +67,7 @@ export class TenantRemovalService implements OnApplicationBootstrap, BeforeAppli
   }
 
   private async remove(id: string): Promise<void> {
-    const rows = this.deleted.get(id) ?? { deliveries: 0, attempts: 0, events: 0, keys: 0 };
+    const rows = this.deleted.get(id) ?? { deliveries: 0, attempts: 0, events: 0, keys: 0, statistics: 0 };
     this.deleted.set(id, rows);
     let toldAt = performance.now();
     const stepped = () => {

@@ -40,6 +40,7 @@ const VARIABLES = {
   ALLOW_TARGET_RANGES: variable<AddressRules | null>(null, (value) => AddressRules.parse(value)),
   TRUSTED_PROXIES: addressRanges(),
   CORS_ORIGINS: origins(),
+  PUBLIC_URL: publicUrl(),
   TENANT_RATE_LIMIT: decimal(1_000, 0.01, 1_000_000),
   TENANT_RATE_BURST: wholeNumber(5_000, 1, 10_000_000),
   TENANT_MAX_SUBSCRIPTIONS: wholeNumber(10_000, 1, 1_000_000),
@@ -68,6 +69,7 @@ const VARIABLES = {
   RETENTION_HOURS: decimal(72, 1, 24 * 365),
   DLQ_RETENTION_DAYS: decimal(30, 1, 365),
   AUDIT_RETENTION_DAYS: decimal(90, 1, 3_650),
+  STATS_RETENTION_DAYS: decimal(90, 1, 3_650),
   CLEANUP_INTERVAL_HOURS: decimal(1, 0.001, 24 * 7),
 } satisfies Record<string, Variable<unknown>>;
 
@@ -94,13 +96,15 @@ export class Config {
   readonly adminApiKey: string | null;
   /** Opens /metrics. Null: whoever asks sees what names no tenant. */
   readonly metricsToken: string | null;
-  /** For the secrets of subscriptions. Null in a process that needs none of them. */
+  /** For the secrets of subscriptions and sources. Null in a process that needs none of them. */
   readonly encryptionKeys: KeyRing | null;
   readonly addressRules: AddressRules;
   /** CIDRs of the proxies whose X-Forwarded-For is believed. */
   readonly trustedProxies: readonly string[];
   /** Origins of web pages that browsers let call the API. */
   readonly corsOrigins: readonly string[];
+  /** Where the world reaches this service, without a slash at the end; null: unknown. */
+  readonly publicUrl: string | null;
   readonly tenantMaxSubscriptions: number;
   /** For tenants without a limit of their own. */
   readonly tenantRate: RateLimitRule;
@@ -123,6 +127,8 @@ export class Config {
   readonly retentionHours: number;
   readonly dlqRetentionDays: number;
   readonly auditRetentionDays: number;
+  /** Of statistics by the hour; those by the minute go with the events. */
+  readonly statsRetentionDays: number;
   readonly cleanupIntervalMs: number;
 
   constructor(values: Values) {
@@ -143,6 +149,7 @@ export class Config {
     this.addressRules = values.ALLOW_TARGET_RANGES ?? AddressRules.parse(embedded ? '127.0.0.0/8,::1' : '');
     this.trustedProxies = values.TRUSTED_PROXIES;
     this.corsOrigins = values.CORS_ORIGINS;
+    this.publicUrl = values.PUBLIC_URL;
     this.tenantMaxSubscriptions = values.TENANT_MAX_SUBSCRIPTIONS;
     this.tenantRate = { perSecond: values.TENANT_RATE_LIMIT, burst: values.TENANT_RATE_BURST };
     this.logLevel = values.LOG_LEVEL;
@@ -161,6 +168,7 @@ export class Config {
     this.retentionHours = values.RETENTION_HOURS;
     this.dlqRetentionDays = values.DLQ_RETENTION_DAYS;
     this.auditRetentionDays = values.AUDIT_RETENTION_DAYS;
+    this.statsRetentionDays = values.STATS_RETENTION_DAYS;
     this.cleanupIntervalMs = values.CLEANUP_INTERVAL_HOURS * 3_600_000;
   }
 
@@ -277,6 +285,21 @@ function bearerToken(): Variable<string | null> {
   return variable<string | null>(null, (value) => {
     if (!/^[!-~]{16,}$/.test(value)) throw new Error('must have at least 16 characters of ASCII, no spaces');
     return value;
+  });
+}
+
+/** Without a slash at the end. */
+function publicUrl(): Variable<string | null> {
+  return variable<string | null>(null, (value) => {
+    const { protocol, username, password, search, hash, href } = URL.canParse(value)
+      ? new URL(value)
+      : new URL('none:');
+    if (!/^https?:$/.test(protocol) || [username, password, search, hash].some((part) => part !== '')) {
+      throw new Error(
+        'must be an http or https URL such as https://hooks.example.com, without login, ? and #',
+      );
+    }
+    return href.replace(/\/+$/, '');
   });
 }
 

@@ -109,7 +109,7 @@ export class AttemptService {
       url: subscription.targetUrl,
       headers: {
         ...subscription.headers,
-        'content-type': 'application/json',
+        'content-type': delivery.content_type ?? 'application/json',
         'user-agent': `Posthorn/${VERSION}`,
         ...signatureHeaders({
           secrets,
@@ -164,7 +164,7 @@ export class AttemptService {
   ): AttemptResult {
     const response = result.kind === 'response' ? result : null;
     return {
-      deliveryId: delivery.id,
+      ...ownersOf(delivery),
       attemptNumber: delivery.attempt_number,
       startedAt,
       durationMs: result.durationMs,
@@ -226,7 +226,7 @@ export class AttemptService {
   private async refuseOrphan(delivery: ClaimedDelivery): Promise<AttemptReport> {
     await this.results.record({
       ...NOTHING_SENT,
-      deliveryId: delivery.id,
+      ...ownersOf(delivery),
       attemptNumber: delivery.attempt_number,
       error: 'not sent: the subscription was deleted',
       status: 'dead',
@@ -240,7 +240,7 @@ export class AttemptService {
   private async recordInterruption(delivery: ClaimedDelivery): Promise<void> {
     await this.results.record({
       ...NOTHING_SENT,
-      deliveryId: delivery.id,
+      ...ownersOf(delivery),
       attemptNumber: delivery.attempt_number - 1,
       startedAt: new Date(this.clock.now() - this.config.leaseSeconds * 1000),
       error: INTERRUPTED,
@@ -249,6 +249,12 @@ export class AttemptService {
     });
   }
 }
+
+const ownersOf = ({ id, tenant_id, subscription_id }: ClaimedDelivery) => ({
+  deliveryId: id,
+  tenantId: tenant_id,
+  subscriptionId: subscription_id,
+});
 
 const NOTHING_SENT = {
   startedAt: null,

@@ -11,7 +11,7 @@ import { LaneScheduler } from '../queue/lane-scheduler.js';
 import { AttemptReport, AttemptService } from './attempt.service.js';
 import { Lane } from './lane.js';
 import { Loaded, PayloadLoader } from './payload-loader.js';
-import { Grant, Pace, SharedRoom } from './shared-room.js';
+import { Grant, SharedRoom } from './shared-room.js';
 
 /** Lanes that one claim statement serves. */
 const MAX_LANES_A_CLAIM = 100;
@@ -29,13 +29,13 @@ interface Claim {
   subscription: Subscription | undefined;
   /** On the monotonic clock, in milliseconds. */
   leaseEndsAt: number;
-  /** Under which their room was taken. */
-  pace: Pace;
+  /** Of the room that they take. */
+  grant: Grant;
 }
 
 /**
  * Serves the lanes that were woken in this process: claims what is due, hands it to {@link AttemptService}, and goes
- * on while a lane has more. Lanes share the worker's capacity in the order in which they ask for it.
+ * on while a lane has more. Tenants share the worker's capacity, and the lanes of one in the order in which they ask.
  */
 @Injectable()
 export class LaneRunner {
@@ -56,7 +56,7 @@ export class LaneRunner {
     private readonly config: Config,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
-    this.room = new SharedRoom(config.workerCount);
+    this.room = new SharedRoom(config.workerCount, (lane) => lane.tenantId);
     // Every delivery that waits for its slot listens.
     setMaxListeners(0, this.stopping.signal);
     this.claims = new Batcher({
@@ -140,8 +140,10 @@ export class LaneRunner {
     const subscription = await this.subscriptions.findLane(lane.id);
     lane.hasMore = false;
     lane.isPaced = subscription?.rules.spacingMs != null;
+    lane.tenantId = subscription?.tenantId ?? lane.tenantId;
     if (subscription?.isHeld) return;
-    const { amount: quota, pace } = await this.takeRoom(lane);
+    const grant = await this.takeRoom(lane);
+    const quota = grant.amount;
     if (quota === 0) return;
     let claimed = 0;
     try {
@@ -150,10 +152,10 @@ export class LaneRunner {
       claimed = deliveries.length;
       // Kept when it was set meanwhile: a place that became free during the claim was no place for it yet.
       lane.hasMore ||= claimed === quota;
-      for (const delivery of deliveries) void this.send(lane, delivery, { subscription, leaseEndsAt, pace });
+      for (const delivery of deliveries) void this.send(lane, delivery, { subscription, leaseEndsAt, grant });
     } finally {
       lane.claimed -= quota - claimed;
-      this.giveBack(lane, pace, quota - claimed);
+      this.giveBack(lane, grant, quota - claimed);
       this.lookIfWanted(lane);
     }
   }
@@ -212,7 +214,7 @@ export class LaneRunner {
       this.logger.error({ err: error, delivery_id: delivery.id }, 'attempt.unrecorded');
     } finally {
       answered();
-      this.giveBack(lane, claim.pace, 1);
+      this.giveBack(lane, claim.grant, 1);
       // With a concurrency limit, it is the record that frees a place. What cannot be read is left to the sweep.
       if (end === 'due again' || claim.subscription?.rules.maxConcurrency != null) lane.hasMore = true;
       this.lookIfWanted(lane);
@@ -223,12 +225,12 @@ export class LaneRunner {
   private async attempt(
     lane: Lane,
     delivery: ClaimedDelivery,
-    { subscription, leaseEndsAt, pace }: Claim,
+    { subscription, leaseEndsAt, grant }: Claim,
     answered: () => void,
   ): Promise<'recorded' | 'due again' | 'unread'> {
     let loaded: Loaded | null;
     try {
-      loaded = await this.payloads.load(delivery, pace);
+      loaded = await this.payloads.load(delivery, grant.pace);
     } catch (error) {
       this.logger.warn({ err: error, delivery_id: delivery.id }, 'payload.unread');
       return 'unread';
@@ -263,7 +265,8 @@ export class LaneRunner {
 
   private learn(lane: Lane, { target, durationMs, retryInMs }: AttemptReport): void {
     if (target !== 'not called') this.room.changePace(lane, lane.timed(target, durationMs), lane.pace);
-    if (target === 'accepted') lane.widen();
+    // Where nobody was called, there is nobody to be careful with.
+    if (target === 'accepted' || target === 'not called') lane.widen();
     else lane.falter();
     if (target === 'silent') lane.narrow();
     if (retryInMs !== null) void this.scheduler.wake([lane.id], retryInMs);
@@ -284,9 +287,9 @@ export class LaneRunner {
     });
   }
 
-  private giveBack(lane: Lane, pace: Pace, count: number): void {
+  private giveBack(lane: Lane, { tenant, pace }: Grant, count: number): void {
     lane.inHand -= count;
-    this.room.giveBack({ pace, amount: count });
+    this.room.giveBack({ tenant, pace, amount: count });
     if (this.room.filled === 0) for (const resolve of this.idle.splice(0)) resolve();
   }
 

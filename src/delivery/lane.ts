@@ -1,7 +1,7 @@
 import type { Pace } from './shared-room.js';
 
 /** Requests open to a subscription that nothing is known about yet, and to one that does not answer. */
-const FIRST_WINDOW = 16;
+const FIRST_WINDOW = 2;
 const LEAST_WINDOW = 1;
 /** Deliveries claimed and not answered, for each request that may be open, while the target accepts everything. */
 const CLAIMED_A_REQUEST = 4;
@@ -17,6 +17,8 @@ const SLOW_MS = 1_000;
  * while others are being sent.
  */
 export class Lane {
+  /** Whose share of the worker it takes; empty as long as its subscription was never seen. */
+  tenantId = '';
   /** Claimed and not answered yet. */
   claimed = 0;
   /** Claimed and not recorded yet. */

@@ -29,7 +29,10 @@ export class PayloadLoader {
   private readonly reads: Batcher<ClaimedDelivery, Buffer>;
 
   constructor(repository: LaneRepository, config: Config) {
-    this.room = new SharedRoom(Math.max(ROOM_BYTES, PAYLOADS_OF_ROOM * config.maxPayloadBytes));
+    this.room = new SharedRoom(
+      Math.max(ROOM_BYTES, PAYLOADS_OF_ROOM * config.maxPayloadBytes),
+      ({ tenant_id }) => tenant_id,
+    );
     this.reads = new Batcher({
       flush: (deliveries) => repository.payloads(deliveries.map(({ event_id }) => event_id)),
       weigh: ({ payload_bytes }) => payload_bytes,

@@ -6,6 +6,7 @@ import { Audited } from '../http/audit-trail.js';
 import { TenantId } from '../http/auth.guard.js';
 import { DeliveryResponse } from '../http/delivery.dto.js';
 import { JSON_CONTENT_TYPE } from '../http/raw-json.js';
+import { BulkWork } from '../http/tenant-turns.js';
 import { UuidParam } from '../http/uuid-param.pipe.js';
 import {
   DeadLetterDetailResponse,
@@ -38,6 +39,7 @@ export class DlqController {
 
   @Post('retry')
   @Audited('dead_letters.retry')
+  @BulkWork()
   @Scope('subscriptions:write')
   @HttpCode(200)
   @ApiOperation({
@@ -58,6 +60,7 @@ export class DlqController {
 
   @Post('discard')
   @Audited('dead_letters.discard')
+  @BulkWork()
   @Scope('subscriptions:write')
   @HttpCode(200)
   @ApiOperation({

@@ -2,7 +2,7 @@ import { ApiProperty, ApiPropertyOptional, IntersectionType } from '@nestjs/swag
 import { IsIn, IsUUID, ValidateBy } from 'class-validator';
 import { DEAD_REASONS, type DeadReason } from '../domain/delivery-status.js';
 import { isEventType } from '../domain/event-type.js';
-import { ANY_JSON } from '../http/any-json.js';
+import { ANY_JSON, PAYLOAD_BASE64 } from '../http/any-json.js';
 import { AttemptResponse, DeliveryResponse } from '../http/delivery.dto.js';
 import { IsTime } from '../http/is-time.js';
 import { MayBeLeftOut } from '../http/may-be-left-out.js';
@@ -78,18 +78,32 @@ export class DeadLetterDetailResponse extends DeadLetterResponse {
   @ApiProperty({ type: [AttemptResponse], description: 'The first one first.' })
   attempts!: AttemptResponse[];
 
-  @ApiProperty({
+  @ApiProperty({ description: 'Of the payload, as subscribers get it.', example: 'application/json' })
+  content_type!: string;
+
+  @ApiPropertyOptional({
     ...ANY_JSON,
     description: 'The payload, byte for byte as it was handed in; any JSON value.',
     example: { order: 4711 },
   })
-  payload!: unknown;
+  payload?: unknown;
 
-  /** Without the payload, which must not be parsed. */
-  static withAttempts(row: DeadLetterRow, attempts: AttemptRow[]): Omit<DeadLetterDetailResponse, 'payload'> {
+  @ApiPropertyOptional({ ...PAYLOAD_BASE64 })
+  payload_base64?: string;
+
+  /**
+   * Without the payload, which must not be parsed.
+   * @param contentType null for application/json
+   */
+  static withAttempts(
+    row: DeadLetterRow,
+    attempts: AttemptRow[],
+    contentType: string | null,
+  ): Omit<DeadLetterDetailResponse, 'payload'> {
     return {
       ...DeadLetterResponse.from(row),
       attempts: attempts.map((attempt) => AttemptResponse.from(attempt)),
+      content_type: contentType ?? 'application/json',
     };
   }
 }

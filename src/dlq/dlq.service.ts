@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { notFound, Problem } from '../domain/errors.js';
 import { DeliveryResponse } from '../http/delivery.dto.js';
 import { pageResponse, PageQuery } from '../http/paging.dto.js';
-import { withRawMember } from '../http/raw-json.js';
+import { withPayload } from '../http/raw-json.js';
 import { ReadSide } from '../persistence/read-side.js';
 import { DeadLetterBatch, DeadLetterRepository } from '../persistence/repositories/dead-letter.repository.js';
 import { LaneScheduler } from '../queue/lane-scheduler.js';
@@ -46,7 +46,7 @@ export class DlqService {
     });
     if (!found) throw notFound('dead letter', id);
     const { row, attempts, payload } = found;
-    return withRawMember(DeadLetterDetailResponse.withAttempts(row, attempts), 'payload', payload);
+    return withPayload(DeadLetterDetailResponse.withAttempts(row, attempts, payload.contentType), payload);
   }
 
   /** @throws Problem not_found, or conflict when its subscription is gone */

@@ -1,4 +1,5 @@
 import { isIP } from 'node:net';
+import type { FieldError } from './errors.js';
 import { type IpAddress, parseIpAddress } from './ip-address.js';
 
 /** A range that is no CIDR; the message names it and says what to write instead. */
@@ -48,6 +49,19 @@ export class AddressRanges {
     );
     return new AddressRanges(inner).includes(address);
   }
+}
+
+/** What is wrong with a list of CIDRs, entry by entry. @param path of the list in its request */
+export function rangeErrors(path: string, ranges: readonly string[]): FieldError[] {
+  return ranges.flatMap((range, index) => {
+    try {
+      AddressRanges.parse([range]);
+      return [];
+    } catch (error) {
+      if (!(error instanceof InvalidAddressRange)) throw error;
+      return [{ path: `${path}[${index}]`, message: error.message }];
+    }
+  });
 }
 
 function parseRange(text: string): Range {

@@ -6,6 +6,8 @@ const KEY_BYTES = 32;
 const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
 
+/** How every encrypted secret begins, those of versions to come included. */
+const MARK = 'enc:';
 const SEALED = /^enc:v1:(.{8}):/;
 
 /**
@@ -75,11 +77,15 @@ export class KeyRing {
 
   /**
    * The plain text of a stored secret.
-   * @throws UndecryptableSecret if it is under a key that is not here, was changed, or belongs to another row
+   * @throws UndecryptableSecret if it is under a key that is not here, was changed, belongs to another row, or is
+   *   encrypted in a way that this version does not know
    */
   decrypt(stored: SealedSecret, owner: SecretOwner): string {
     const [head, keyId] = SEALED.exec(stored) ?? [];
-    if (head === undefined || keyId === undefined) return stored;
+    if (head === undefined || keyId === undefined) {
+      if (!looksSealed(stored)) return stored;
+      throw new UndecryptableSecret('it is encrypted in a way that this version of Posthorn does not know');
+    }
     const key = this.#keys.get(keyId);
     if (!key) {
       throw new UndecryptableSecret(
@@ -114,6 +120,11 @@ export function sealedPattern(keyId = '________'): string {
 export function isSealed(stored: string, keyId?: string): boolean {
   const found = SEALED.exec(stored)?.[1];
   return found !== undefined && (keyId === undefined || found === keyId);
+}
+
+/** Whether a text would be taken for an encrypted secret, if not one of this version: no plain one may look like it. */
+export function looksSealed(text: string): boolean {
+  return text.startsWith(MARK);
 }
 
 function readKey(text: string, which: string): Buffer {

@@ -66,26 +66,6 @@ export function elementSpans(bytes: Buffer, start = 0, end = bytes.length): Span
   return spans;
 }
 
-/**
- * Whether arrays and objects are nested more than `limit` deep (`[]` is 1 deep). For use before JSON.parse: the
- * bytes need not be JSON, and of what is not JSON the answer means nothing.
- */
-export function exceedsDepth(bytes: Buffer, limit: number): boolean {
-  const end = bytes.length;
-  let depth = 0;
-  for (let i = 0; i < end; i++) {
-    const byte = bytes[i];
-    if (byte === QUOTE) {
-      i = stringEnd(bytes, i, end) - 1;
-    } else if (byte === OPEN_BRACE || byte === OPEN_BRACKET) {
-      if (++depth > limit) return true;
-    } else if (byte === CLOSE_BRACE || byte === CLOSE_BRACKET) {
-      depth--;
-    }
-  }
-  return false;
-}
-
 /** The place of the first item, or of the closing bracket. */
 function enter(bytes: Buffer, start: number, end: number, bracket: number, what: string): number {
   const open = skipWhitespace(bytes, start, end);
@@ -141,7 +121,7 @@ function containerEnd(bytes: Buffer, start: number, end: number): number {
 }
 
 /** Behind the quote that closes the string whose opening quote is at `start`. */
-function stringEnd(bytes: Buffer, start: number, end: number): number {
+export function stringEnd(bytes: Buffer, start: number, end: number): number {
   let i = start + 1;
   while (i < end) {
     const byte = bytes[i];

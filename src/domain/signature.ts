@@ -1,4 +1,5 @@
 import { createHmac, randomBytes } from 'node:crypto';
+import { looksSealed } from './encryption.js';
 
 const PREFIX = 'whsec_';
 const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
@@ -57,11 +58,11 @@ export function generateSecret(): string {
 /**
  * Whether a subscription may use it as a secret: `whsec_` followed by 24 to 64 bytes in base64 (padded), or any
  * other 8 to 256 printable ASCII characters. A `whsec_` whose rest cannot be decoded is refused rather than taken as
- * plain text: the two ends would not agree on its key.
+ * plain text: the two ends would not agree on its key. Nor may it look like one that is encrypted.
  */
 export function isSecret(s: unknown): s is string {
   if (typeof s !== 'string') return false;
-  if (!s.startsWith(PREFIX)) return PLAIN_SECRET.test(s);
+  if (!s.startsWith(PREFIX)) return PLAIN_SECRET.test(s) && !looksSealed(s);
   const encoded = s.slice(PREFIX.length);
   const bytes = Buffer.byteLength(encoded, 'base64');
   return bytes >= MIN_KEY_BYTES && bytes <= MAX_KEY_BYTES && BASE64.test(encoded);

@@ -61,14 +61,16 @@ export class AddressRules {
 
   /**
    * Whether a connection to this address (as DNS or the URL gave it) may be opened. An IPv6 address that carries an
-   * IPv4 address is judged by the one that it reaches, unless the operator allows addresses of that very kind. What is no IP address is not allowed.
+   * IPv4 address is judged by the one that it reaches, and where that cannot be told it is not allowed, unless the
+   * operator allows addresses of that very kind. What is no IP address is not allowed.
    */
   isAllowed(address: string): boolean {
     const parsed = parseIpAddress(address);
     if (parsed === null) return false;
     const carrier = CARRIERS.find(({ holds }) => holds.includes(parsed));
     if (carrier && this.allowed.includesWithin(parsed, carrier.holds)) return true;
-    return reachedBy(parsed, carrier).every((reached) => this.mayReach(reached));
+    if (carrier?.carriedAt === null) return false;
+    return reachedBy(parsed, carrier?.carriedAt).every((reached) => this.mayReach(reached));
   }
 
   private mayReach(address: IpAddress): boolean {
@@ -78,22 +80,24 @@ export class AddressRules {
 
 /**
  * NAT64 (RFC 6052) and 6to4 (RFC 3056) are taken off on the way, and the IPv4 address in them is what they reach, so
- * many bits from the right.
+ * many bits from the right. In local NAT64 (RFC 8215) it is where the length of the operator's prefix puts it, which
+ * nobody here knows, and in what is translated (RFC 2765) where the network wants it: null.
  */
 const CARRIERS = [
   { holds: AddressRanges.parse(['64:ff9b::/96']), carriedAt: 0n },
   { holds: AddressRanges.parse(['2002::/16']), carriedAt: 80n },
+  { holds: AddressRanges.parse(['64:ff9b:1::/48']), carriedAt: null },
+  { holds: AddressRanges.parse(['::ffff:0:0:0/96']), carriedAt: null },
 ];
 
 /**
  * Where packets to this address may end up. ISATAP (RFC 5214), ::0:5efe:a.b.c.d or ::200:5efe:a.b.c.d under any prefix,
- * carries an IPv4 address only in a network that uses it. Other forms (compatible, translated, Teredo, local NAT64) are
- * special as a whole.
+ * carries an IPv4 address only in a network that uses it. Other forms (compatible, Teredo) are special as a whole.
  */
-function reachedBy(address: IpAddress, carrier?: { carriedAt: bigint }): IpAddress[] {
+function reachedBy(address: IpAddress, carriedAt?: bigint): IpAddress[] {
   const { version, value } = address;
   if (version === 4) return [address];
-  if (carrier) return [ipv4(value >> carrier.carriedAt)];
+  if (carriedAt !== undefined) return [ipv4(value >> carriedAt)];
   const interfaceKind = (value >> 32n) & 0xfdff_ffffn;
   return interfaceKind === 0x5efen ? [address, ipv4(value)] : [address];
 }

@@ -2,12 +2,19 @@ import type { FastifyInstance } from 'fastify';
 import type { Scope as KeyScope } from '../domain/scope.js';
 import { setRouteConfig } from './route-config.js';
 
-/** Whom a route is for: anybody; who has a tenant's key with that scope; the operator; or either of the two. */
+/**
+ * Whom a route is for: anybody; who has a tenant's key with that scope; the operator; either of the two; or who signs
+ * as a source wants it, which the route itself has to verify, since it takes the body.
+ */
 export type Access =
   | { for: 'anybody' }
+  | { for: 'source'; namedBy: SourceName }
   | { for: 'operator' }
   | { for: 'tenant'; scope: KeyScope }
   | { for: 'operator or tenant'; scope: KeyScope };
+
+/** How a request says which source it is for: the `source_id` in its path, or its tenant, who has one for this. */
+export type SourceName = 'path' | 'X-Tenant-ID';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -26,6 +33,9 @@ export const Scope = (scope: KeyScope) => setAccess({ for: 'tenant', scope });
 
 /** A route for the admin key, and for a tenant's key with that scope: it has to look at the caller. */
 export const OperatorOr = (scope: KeyScope) => setAccess({ for: 'operator or tenant', scope });
+
+/** A route without a key, for who signs as a source wants it; open as long as the source and its tenant are. */
+export const SourceDoor = (namedBy: SourceName) => setAccess({ for: 'source', namedBy });
 
 /** What a route needs. What says nothing is for tenants: to look needs `read`, anything else `admin`. */
 export function accessOf(route: {

@@ -112,7 +112,8 @@ function documentOf(app: INestApplication, access: ReadonlyMap<string, Access>):
       .setDescription(
         'An open webhook platform: hand it an event once, and it delivers that event, signed, to every ' +
           'subscription that wants it. Authenticate with `Authorization: Bearer KEY` or `X-API-Key: KEY`. What a key ' +
-          'needs for a route is its `x-required-scope`; `operator` is the admin key.',
+          'needs for a route is its `x-required-scope`; `operator` is the admin key, and `source` no key but the ' +
+          'signature that the source wants.',
       )
       .setVersion(VERSION)
       .addBearerAuth(
@@ -155,6 +156,7 @@ const REFUSALS = ['ip_not_allowed', 'tenant_suspended', 'insufficient_scope', 'r
 /** What the guard may answer instead of the route. */
 const GUARD_PROBLEMS: Record<Access['for'], readonly ProblemCode[]> = {
   anybody: [],
+  source: ['signature_invalid', 'not_found', 'tenant_suspended', 'ip_not_allowed', 'rate_limited'],
   operator: ['unauthorized', 'forbidden', 'admin_key_not_configured'],
   tenant: ['unauthorized', 'forbidden', ...REFUSALS],
   'operator or tenant': ['unauthorized', ...REFUSALS],
@@ -164,11 +166,9 @@ const GUARD_PROBLEMS: Record<Access['for'], readonly ProblemCode[]> = {
 const BODY_PROBLEMS = ['malformed_json', 'payload_too_large', 'unsupported_media_type'] as const;
 
 function describeAccess(operation: DescribedOperation, access: Access): void {
-  if (access.for === 'anybody') {
-    operation.security = [];
-    return;
-  }
-  operation['x-required-scope'] = access.for === 'operator' ? 'operator' : access.scope;
+  if (access.for === 'anybody' || access.for === 'source') operation.security = [];
+  if (access.for === 'anybody') return;
+  operation['x-required-scope'] = 'scope' in access ? access.scope : access.for;
   if (access.for === 'operator or tenant') operation['x-operator-too'] = true;
   addProblems(operation, GUARD_PROBLEMS[access.for]);
   // The audit log has to be written first.

@@ -6,16 +6,21 @@ import { Problem } from '../domain/errors.js';
 import { allows, Scope } from '../domain/scope.js';
 import { KeyCache, KeyOwner } from '../persistence/key-cache.js';
 import { KeyUsage } from '../persistence/key-usage.js';
+import type { Source } from '../persistence/source-cache.js';
 import { Access, accessOf } from './access.js';
 import { TenantRateLimit } from './rate-limit.js';
+import { SourceGuard } from './source.guard.js';
 
-/** Who sent a request. */
+/** Who sent a request with a key. */
 export type Caller = { kind: 'operator' } | ({ kind: 'tenant' } & KeyOwner);
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Whose key was presented, as soon as that is known; undefined on a public route. */
-    caller?: Caller;
+    /**
+     * Whose key was presented, as soon as that is known; undefined on a public route. On a route for sources, the one
+     * that was asked for, whoever asks.
+     */
+    caller?: Caller | { kind: 'source'; tenantId: string; source: Source };
   }
 }
 
@@ -27,6 +32,17 @@ export const TenantId = createParamDecorator((_: unknown, context: ExecutionCont
 /** Who sent the request, on a route for more than one kind. */
 export const RequestCaller = createParamDecorator((_: unknown, context: ExecutionContext): Caller =>
   callerOf(context.switchToHttp().getRequest<FastifyRequest>()),
+);
+
+/** The id of the key that was presented, on a route for tenants. */
+export const KeyId = createParamDecorator(
+  (_: unknown, context: ExecutionContext): string =>
+    keyOwnerOf(context.switchToHttp().getRequest<FastifyRequest>()).keyId,
+);
+
+/** Whether the key that was presented may also do what needs this scope, on a route for tenants. */
+export const CallerMay = createParamDecorator((scope: Scope, context: ExecutionContext): boolean =>
+  allows(keyOwnerOf(context.switchToHttp().getRequest<FastifyRequest>()).scopes, scope),
 );
 
 /** The id of the tenant whose key a request presented. */
@@ -41,8 +57,16 @@ export function keyOwnerOf({ caller }: FastifyRequest): KeyOwner {
 }
 
 export function callerOf({ caller }: FastifyRequest): Caller {
-  if (caller === undefined) throw new Error('A public route asked who its caller is');
+  if (caller === undefined || caller.kind === 'source') {
+    throw new Error('A route without a key asked who its caller is');
+  }
   return caller;
+}
+
+/** Which source a request is for, on a route for sources. */
+export function sourceOf({ caller }: FastifyRequest): Source {
+  if (caller?.kind !== 'source') throw new Error('A route that is not for sources asked for one');
+  return caller.source;
 }
 
 /**
@@ -72,6 +96,7 @@ export class AuthGuard {
     private readonly keys: KeyCache,
     private readonly usage: KeyUsage,
     private readonly rateLimit: TenantRateLimit,
+    private readonly sources: SourceGuard,
     config: Config,
   ) {
     this.adminHash = config.adminApiKey === null ? null : sha256(config.adminApiKey);
@@ -80,12 +105,13 @@ export class AuthGuard {
   /**
    * Needs no query, and no promise, for a key that was seen lately.
    * @throws Problem unauthorized, forbidden, admin_key_not_configured, ip_not_allowed, tenant_suspended,
-   *   insufficient_scope, rate_limited; some of them by rejecting
+   *   insufficient_scope, rate_limited, and those of {@link SourceGuard}; some of them by rejecting
    */
   check(request: FastifyRequest, reply: FastifyReply): void | Promise<void> {
     const access = accessOf(request.routeOptions);
     if (access.for === 'anybody') return;
     if (access.for === 'operator') return this.requireOperator(request, reply);
+    if (access.for === 'source') return this.sources.check(request, access.namedBy);
     const key = presentedKey(request);
     const owner = this.keys.owner(key);
     return owner instanceof Promise
@@ -120,7 +146,7 @@ export class AuthGuard {
   private admit(
     request: FastifyRequest,
     reply: FastifyReply,
-    access: Access & { scope: Scope },
+    access: Extract<Access, { scope: Scope }>,
     key: string,
     owner: KeyOwner | undefined,
   ): void | Promise<void> {
@@ -176,9 +202,14 @@ function requirePermission(owner: KeyOwner, scope: Scope): void {
   }
 }
 
+/** Of two different keys it is not clear who asks, and a proxy in front of us may have judged by the other one. */
 function presentedKey(request: FastifyRequest): string {
   const { authorization, 'x-api-key': apiKey } = request.headers;
-  const key = /^Bearer +(\S+)$/i.exec(authorization ?? '')?.[1] ?? apiKey;
+  const token = /^Bearer +(\S+)$/i.exec(authorization ?? '')?.[1];
+  if (token !== undefined && apiKey !== undefined && token !== apiKey) {
+    throw new Problem('unauthorized', 'Authorization and X-API-Key carry different keys; send one of them.');
+  }
+  const key = token ?? apiKey;
   if (typeof key === 'string' && key !== '') return key;
   throw new Problem('unauthorized', 'Send "Authorization: Bearer KEY" or "X-API-Key: KEY".');
 }

@@ -17,7 +17,8 @@ export function limitBodies(
   { maxPayloadBytes, maxBatchBytes }: PayloadLimits,
 ): void {
   server.addHook('onRoute', (route) => {
-    if (route.url.endsWith('/events/batch')) route.bodyLimit = maxBatchBytes;
+    if (route.config?.takesRawBody) route.bodyLimit = maxPayloadBytes;
+    else if (route.url.endsWith('/events/batch')) route.bodyLimit = maxBatchBytes;
     else if (/\/(events|webhooks\/[^/]+\/:\w+)$/.test(route.url)) {
       route.bodyLimit = maxPayloadBytes + ENVELOPE_BYTES;
     }

@@ -235,7 +235,10 @@ function hasBody(headers: IncomingHttpHeaders): boolean {
 }
 
 function holderOf({ caller }: FastifyRequest): string {
-  return caller?.kind === 'tenant' ? caller.tenantId : (caller?.kind ?? 'anybody');
+  if (caller?.kind === 'tenant') return caller.tenantId;
+  // Who knows the address of a source fills the room of its tenant's sources, and not that of its keys.
+  if (caller?.kind === 'source') return `${caller.tenantId}:sources`;
+  return caller?.kind ?? 'anybody';
 }
 
 const tooLarge = (limit: number): Problem =>

@@ -29,6 +29,12 @@ export const EDGE_LIMITS: EdgeLimits = {
   connections: 10_000,
 };
 
+/**
+ * Connections that may wait to be accepted. Node's 511 are few when thousands of clients come at the same moment: the
+ * system resets the others. It lowers this to its own limit (Linux: net.core.somaxconn).
+ */
+export const CONNECTION_BACKLOG = 4_096;
+
 /** The request line and all headers together: Node's own default, said aloud. */
 export const MAX_HEADER_BYTES = 16 * 1024;
 /** Lines of it. Node drops further ones without a word beyond a number of its own. */

@@ -7,6 +7,7 @@ import { HealthController } from './health.controller.js';
 import { MetricsController } from './metrics.controller.js';
 import { ProblemFilter } from './problem.filter.js';
 import { TenantRateLimit } from './rate-limit.js';
+import { SourceGuard } from './source.guard.js';
 import { validationPipe } from './validation.pipe.js';
 
 /** What every role serves, and what holds for every route of every role: keys, validation, problem answers. */
@@ -18,6 +19,7 @@ import { validationPipe } from './validation.pipe.js';
   controllers: [HealthController],
   providers: [
     AuthGuard,
+    SourceGuard,
     TenantRateLimit,
     { provide: APP_FILTER, useClass: ProblemFilter },
     { provide: APP_PIPE, useValue: validationPipe },

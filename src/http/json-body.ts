@@ -1,58 +1,90 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { isUtf8 } from 'node:buffer';
 import { Problem } from '../domain/errors.js';
-import { exceedsDepth } from '../domain/json-spans.js';
+import { exceededLimit, JsonLimits } from '../domain/json-cost.js';
 import type { BodyRoom } from './body-room.js';
+import { setRouteConfig } from './route-config.js';
 
-/** Deeper than any real document, shallow enough for every recursive reader behind us. */
-export const MAX_JSON_DEPTH = 100;
+/**
+ * Deeper than any real document, shallow enough for every recursive reader behind us. The pieces keep a body of 16 MiB
+ * from stopping everybody else for 1.6 s; as many bytes of events of GitHub, one of each kind and again, have 670,000.
+ */
+export const JSON_LIMITS: JsonLimits = { depth: 100, pieces: 750_000 };
 
 declare module 'fastify' {
+  interface FastifyContextConfig {
+    takesRawBody?: boolean;
+  }
   interface FastifyRequest {
-    /** The body as it came; `body` is the same, parsed. */
+    /** The body as it came; `body` is the same, parsed, but on a route with {@link RawBody}. Absent if there is none. */
     rawBody?: Buffer;
   }
 }
 
+/** A route that takes the bytes of any body, of whatever content type or none; they are for it to understand. */
+export const RawBody = () => setRouteConfig({ takesRawBody: true });
+
 /**
- * Parses JSON bodies and keeps their bytes beside, so that a payload can be stored exactly as it was sent.
- * Anything but UTF-8 JSON of bounded depth is refused here, before any route sees it.
+ * Parses JSON bodies and keeps their bytes beside, so that a payload can be stored exactly as it was sent. Anything but
+ * UTF-8 JSON within {@link JSON_LIMITS} is refused here, before any route sees it, except those with {@link RawBody}.
  */
-export function acceptJson(server: FastifyInstance, room: BodyRoom): void {
+export function acceptBodies(server: FastifyInstance, room: BodyRoom): void {
   server.removeAllContentTypeParsers();
-  server.addContentTypeParser(
-    ['application/json', 'application/*+json'],
-    (request: FastifyRequest, _, done) => {
-      const encoding = request.headers['content-encoding'];
-      if (encoding !== undefined && encoding.toLowerCase() !== 'identity') {
+  const accept =
+    (isJson: boolean) =>
+    (request: FastifyRequest, _: unknown, done: (error: Error | null, body?: unknown) => void): void => {
+      const { takesRawBody } = request.routeOptions.config;
+      if (!isJson && !takesRawBody) {
+        done(notJson());
+        return;
+      }
+      if (isEncoded(request)) {
         done(new Problem('unsupported_media_type', 'Send the body without a Content-Encoding.'));
         return;
       }
       const read = (body: Buffer): void => {
         request.rawBody = body;
         try {
-          done(null, parseJson(body));
+          done(null, takesRawBody ? undefined : parseJson(body));
         } catch (error) {
           done(error as Error);
         }
       };
       room.read(request, { done: read, refuse: done });
-    },
-  );
+    };
+  server.addContentTypeParser(['application/json', 'application/*+json'], accept(true));
+  server.addContentTypeParser('*', accept(false));
 }
 
-/** @throws Problem malformed_json */
+/** Nothing is decoded here: a small body may become any amount of memory. */
+function isEncoded({ headers }: FastifyRequest): boolean {
+  const encoding = headers['content-encoding'];
+  return encoding !== undefined && encoding.toLowerCase() !== 'identity';
+}
+
+/** @throws Problem malformed_json, payload_too_large */
 export function parseJson(body: Buffer): unknown {
   if (body.length === 0) throw new Problem('malformed_json', 'The body is empty; send a JSON document.');
   if (!isUtf8(body)) throw new Problem('malformed_json', 'The body is not valid UTF-8.');
-  if (exceedsDepth(body, MAX_JSON_DEPTH)) {
-    throw new Problem('malformed_json', `The body is nested deeper than ${MAX_JSON_DEPTH} levels.`);
-  }
+  const exceeded = exceededLimit(body, JSON_LIMITS);
+  if (exceeded !== null) throw tooMuch(exceeded);
   try {
     return JSON.parse(body.toString('utf8'), undefined);
   } catch (error) {
     throw new Problem('malformed_json', `The body is not valid JSON: ${complaint(error as Error)}.`);
   }
+}
+
+function tooMuch(exceeded: keyof JsonLimits): Problem {
+  const { depth, pieces } = JSON_LIMITS;
+  if (exceeded === 'depth') {
+    return new Problem('malformed_json', `The body is nested deeper than ${depth} levels.`);
+  }
+  return new Problem(
+    'payload_too_large',
+    `The body has more than ${pieces} strings, arrays and objects; eight numbers count as one, a member as six where ` +
+      'there are thousands of different names. Send it in parts.',
+  );
 }
 
 /** What JSON.parse has to say, without the piece of the body that it quotes: it may be a secret. */
@@ -65,8 +97,9 @@ function complaint({ message }: Error): string {
  * @throws Problem unsupported_media_type when the request carried none
  */
 export function jsonOf({ rawBody, body }: FastifyRequest): { raw: Buffer; value: unknown } {
-  if (rawBody === undefined) {
-    throw new Problem('unsupported_media_type', 'Send a JSON document with Content-Type: application/json.');
-  }
+  if (rawBody === undefined) throw notJson();
   return { raw: rawBody, value: body };
 }
+
+const notJson = (): Problem =>
+  new Problem('unsupported_media_type', 'Send a JSON document with Content-Type: application/json.');

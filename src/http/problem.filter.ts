@@ -43,10 +43,16 @@ export class ProblemFilter implements ExceptionFilter {
         'request.failed',
       );
     }
-    if (problem.code === 'unauthorized') this.metrics.unauthorized();
+    if (PROBLEMS[problem.code].status === 401) this.metrics.unauthorized();
     sendProblem(reply, problem, request.id);
   }
 }
+
+/** RFC 9110, section 15.5.2: a 401 names a scheme. There is none for what each provider does in its own way. */
+const CHALLENGES: Partial<Record<ProblemCode, string>> = {
+  unauthorized: 'Bearer',
+  signature_invalid: 'Signature',
+};
 
 export function sendProblem(reply: FastifyReply, problem: Problem, requestId: string): void {
   if (reply.sent) return;
@@ -55,7 +61,8 @@ export function sendProblem(reply: FastifyReply, problem: Problem, requestId: st
   // Left open, Node reads the rest and throws it away, until the time for a request is over.
   if (reply.raw.shouldKeepAlive) void reply.removeHeader('connection');
   if (problem.retryAfterSeconds !== undefined) void reply.header('retry-after', problem.retryAfterSeconds);
-  if (problem.code === 'unauthorized') void reply.header('www-authenticate', 'Bearer');
+  const challenge = CHALLENGES[problem.code];
+  if (challenge !== undefined) void reply.header('www-authenticate', challenge);
   void reply
     .status(PROBLEMS[problem.code].status)
     .type('application/problem+json')

@@ -53,6 +53,27 @@ export class TenantRateLimit {
     refuseBeyond(decision);
   }
 
+  /**
+   * Takes one request from the bucket of a source, which is as large as its tenant's: whoever knows its address can
+   * empty it without a signature.
+   * @throws Problem rate_limited
+   */
+  chargeSource({ id, tenantId, rate }: Charged & { id: string }): void | Promise<void> {
+    const refuseBeyond = ({ allowed, retryAfterSeconds }: RateLimitDecision): void => {
+      if (allowed) return;
+      this.metrics.tenantLimited();
+      throw new Problem(
+        'rate_limited',
+        `This source takes ${rate.perSecond} requests a second, ${rate.burst} at once. Nothing of this request was ` +
+          'stored; send it again after the time in Retry-After.',
+        { retryAfterSeconds },
+      );
+    };
+    const decision = this.limiter.take(`${tenantId}:source:${id}`, rate, 1);
+    if (decision instanceof Promise) return decision.then(refuseBeyond);
+    refuseBeyond(decision);
+  }
+
   private settle(decision: RateLimitDecision, rate: RateLimitRule, reply: FastifyReply): void {
     void reply.headers(rateLimitHeaders(decision, rate));
     if (decision.allowed) return;

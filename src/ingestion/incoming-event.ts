@@ -10,6 +10,17 @@ export interface IncomingEvent {
   /** The sender's own id of it. */
   eventId: string | null;
   idempotencyKey: string | null;
+  /** Null when it was handed in with an API key: then it is JSON. */
+  reception: Reception | null;
+}
+
+/** How an event came in by a source. */
+export interface Reception {
+  sourceId: string;
+  /** As it was sent; null for application/json. */
+  contentType: string | null;
+  /** Whether the same key is the same event whatever else is in it: some senders say the time of each try. */
+  isSameByKey: boolean;
 }
 
 /** What a request body calls the parts of an event. */
@@ -142,6 +153,7 @@ function readOne(
     payload: raw.subarray(payload.start, payload.end),
     eventId,
     idempotencyKey: bodyKey ?? key,
+    reception: null,
   };
 }
 

@@ -26,6 +26,7 @@ import { Audited, NotAudited } from '../http/audit-trail.js';
 import { keyOwnerOf, tenantOf } from '../http/auth.guard.js';
 import { jsonOf } from '../http/json-body.js';
 import { TenantRateLimit } from '../http/rate-limit.js';
+import { WithoutTurns } from '../http/tenant-turns.js';
 import { UuidParam } from '../http/uuid-param.pipe.js';
 import type { KeyOwner } from '../persistence/key-cache.js';
 import { eventsIn, type JsonBody } from './incoming-event.js';
@@ -86,6 +87,7 @@ export class IngestionController {
 
   @Post('events')
   @NotAudited(NO_CHANGE)
+  @WithoutTurns()
   @HttpCode(HttpStatus.ACCEPTED)
   @ApiOperation({
     summary: 'Hand in an event',
@@ -107,6 +109,7 @@ export class IngestionController {
 
   @Post('events/batch')
   @NotAudited(NO_CHANGE)
+  @WithoutTurns()
   @HttpCode(HttpStatus.ACCEPTED)
   @ApiOperation({
     summary: 'Hand in up to 1,000 events',
@@ -127,6 +130,7 @@ export class IngestionController {
 
   @Post('webhooks/ingest/:subscription_id')
   @NotAudited(NO_CHANGE)
+  @WithoutTurns()
   @HttpCode(HttpStatus.ACCEPTED)
   @ApiOperation({
     summary: 'Hand in an event for one subscription',

@@ -55,6 +55,14 @@ export class IngestionService {
     return this.acceptOne(sender, event, await this.subscriptions.matching(sender.tenantId, event.eventType));
   }
 
+  /**
+   * For what a source has verified.
+   * @throws Problem idempotency_conflict, overloaded
+   */
+  async ingestReceived(sender: Sender, event: IncomingEvent): Promise<Accepted> {
+    return this.acceptOne(sender, event, await this.subscriptions.matching(sender.tenantId, event.eventType));
+  }
+
   /** For one subscription; it gets the event only if it is active and wants events of this type. */
   async ingestFor(sender: Sender, subscriptionId: string, body: JsonBody): Promise<Accepted> {
     const event = this.counted(() =>
@@ -78,7 +86,13 @@ export class IngestionService {
     const payload = Buffer.from(
       JSON.stringify({ message: 'A test event from Posthorn', subscription_id: subscriptionId }),
     );
-    const event = { eventType: 'posthorn.test', payload, eventId: null, idempotencyKey: null };
+    const event = {
+      eventType: 'posthorn.test',
+      payload,
+      eventId: null,
+      idempotencyKey: null,
+      reception: null,
+    };
     return this.acceptOne(sender, event, [subscription], subscriptionId);
   }
 
@@ -222,10 +236,11 @@ export class IngestionService {
 /** An event, and who is to get it. */
 function newEvent(
   { tenantId, requestId }: Sender,
-  { eventType, payload, eventId, idempotencyKey }: IncomingEvent,
+  event: IncomingEvent,
   wantedBy: Subscription[],
   onlyFor: string | undefined,
 ): NewEvent {
+  const { eventType, payload, eventId, idempotencyKey, reception } = event;
   const nowMs = Date.now();
   const id = uuidV7(nowMs);
   return {
@@ -234,14 +249,23 @@ function newEvent(
     eventId: eventId ?? id,
     eventType,
     idempotencyKey: idempotencyKey ?? eventId,
-    fingerprint: createHash('sha256')
-      .update(`${eventType}\n${onlyFor ?? ''}\n`)
-      .update(payload)
-      .digest(),
+    fingerprint: fingerprintOf(event, onlyFor),
     payload,
+    contentType: reception && reception.contentType,
+    sourceId: reception && reception.sourceId,
     requestId,
     // The millisecond of the id.
     receivedAt: new Date(nowMs),
     wantedBy,
   };
+}
+
+/** SHA-256 of what has to be the same for a repetition to be one. */
+function fingerprintOf(
+  { eventType, payload, idempotencyKey, reception }: IncomingEvent,
+  onlyFor = '',
+): Buffer {
+  const hash = createHash('sha256');
+  if (reception?.isSameByKey && idempotencyKey !== null) return hash.update(idempotencyKey).digest();
+  return hash.update(`${eventType}\n${onlyFor}\n`).update(payload).digest();
 }

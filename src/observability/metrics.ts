@@ -7,6 +7,9 @@ const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5
 
 /** Event types and tenants beyond this many are counted together: labels must stay bounded. */
 const MAX_LABEL_PAIRS = 1_000;
+/** Event types of one tenant beyond this many likewise, so that it takes few labels away from others. */
+const MAX_TYPES_A_TENANT = 50;
+const OTHER = 'other';
 
 export const METRIC_PROVIDERS = [
   makeCounterProvider({
@@ -16,7 +19,7 @@ export const METRIC_PROVIDERS = [
   }),
   makeCounterProvider({
     name: 'webhook_events_published_total',
-    help: 'Events accepted, by tenant and event type; beyond a bound, "other".',
+    help: 'Events accepted, by tenant and event type; beyond bounds, "other".',
     labelNames: ['tenant', 'event_type'],
   }),
   makeCounterProvider({ name: 'webhook_delivery_success_total', help: 'Deliveries that ended with a 2xx.' }),
@@ -53,6 +56,11 @@ export const METRIC_PROVIDERS = [
     help: 'Requests refused with 401.',
   }),
   makeCounterProvider({
+    name: 'webhook_source_refused_total',
+    help: "Webhooks of others that were not what their source's signature wants, by provider and reason.",
+    labelNames: ['provider', 'reason'],
+  }),
+  makeCounterProvider({
     name: 'webhook_rate_limit_hits_total',
     help: 'Requests refused with 429, by limit: that of the tenant, or overload of the service.',
     labelNames: ['limit'],
@@ -62,7 +70,9 @@ export const METRIC_PROVIDERS = [
 /** What happened, in words of the domain; the names and labels are the business of this file. */
 @Injectable()
 export class Metrics {
-  private readonly labelPairs = new Set<string>();
+  /** By tenant, the event types with a label of their own, and then OTHER. */
+  private readonly labels = new Map<string, Set<string>>();
+  private labelPairs = 0;
 
   constructor(
     @InjectMetric('webhook_events_total') private readonly events: Counter,
@@ -75,6 +85,7 @@ export class Metrics {
     @InjectMetric('webhook_processing_duration_seconds') private readonly processing: Histogram,
     @InjectMetric('webhook_processing_errors_total') private readonly processingErrors: Counter,
     @InjectMetric('webhook_auth_failures_total') private readonly authFailures: Counter,
+    @InjectMetric('webhook_source_refused_total') private readonly sourceRefusals: Counter,
     @InjectMetric('webhook_rate_limit_hits_total') private readonly rateLimitHits: Counter,
   ) {}
 
@@ -94,6 +105,10 @@ export class Metrics {
 
   unauthorized(): void {
     this.authFailures.inc();
+  }
+
+  sourceRefused(provider: string, reason: string): void {
+    this.sourceRefusals.inc({ provider, reason });
   }
 
   overloaded(): void {
@@ -124,11 +139,13 @@ export class Metrics {
   }
 
   private bounded(tenant: string, eventType: string): { tenant: string; event_type: string } {
-    const pair = `${tenant} ${eventType}`;
-    if (!this.labelPairs.has(pair)) {
-      if (this.labelPairs.size >= MAX_LABEL_PAIRS) return { tenant: 'other', event_type: 'other' };
-      this.labelPairs.add(pair);
+    const types = this.labels.get(tenant) ?? new Set();
+    const label = types.has(eventType) || types.size < MAX_TYPES_A_TENANT ? eventType : OTHER;
+    if (!types.has(label)) {
+      if (this.labelPairs >= MAX_LABEL_PAIRS) return { tenant: OTHER, event_type: OTHER };
+      this.labels.set(tenant, types.add(label));
+      this.labelPairs++;
     }
-    return { tenant, event_type: eventType };
+    return { tenant, event_type: label };
   }
 }

@@ -1,8 +1,10 @@
 import { DynamicModule, Module } from '@nestjs/common';
 import type { Logger } from 'pino';
+import { register } from 'prom-client';
 import { DEPTH_PROVIDERS } from './depth-gauges.js';
 import { HeartbeatService } from './heartbeat.service.js';
 import { LOGGER } from './logger.js';
+import { MetricsPage } from './metrics-page.js';
 import { Metrics, METRIC_PROVIDERS } from './metrics.js';
 import { Readiness } from './readiness.js';
 
@@ -18,10 +20,11 @@ export class ObservabilityModule {
         ...METRIC_PROVIDERS,
         ...DEPTH_PROVIDERS,
         Metrics,
+        { provide: MetricsPage, useFactory: () => new MetricsPage(register) },
         Readiness,
         HeartbeatService,
       ],
-      exports: [LOGGER, Metrics, Readiness],
+      exports: [LOGGER, Metrics, MetricsPage, Readiness],
     };
   }
 }

@@ -13,6 +13,8 @@ const CONNECT_TIMEOUT_MS = 5_000;
  */
 const PING_MS = 300;
 const PING_PATIENCE_MS = 500;
+/** A process that was held up may serve a request before it reads the changes that came meanwhile. */
+const MAX_SILENCE_MS = 1_000;
 
 export interface Change {
   table: string;
@@ -20,12 +22,14 @@ export interface Change {
 }
 
 /**
- * Tells in-process caches what changed in any process: triggers on tenant, api_key and subscription notify, this
+ * Tells in-process caches what changed in any process: triggers on tenant, api_key, subscription and source notify, this
  * listens on a connection of its own. While it does not listen nothing may be cached, since changes would be missed.
  */
 @Injectable()
 export class ChangeFeed implements OnModuleInit, OnApplicationShutdown {
   private client: pg.Client | undefined;
+  /** When the connection last answered, on the monotonic clock. What was committed before has been heard of. */
+  private heardAt = 0;
   private closed = false;
   private reconnecting: NodeJS.Timeout | undefined;
   private readonly onChange: ((change: Change) => void)[] = [];
@@ -33,8 +37,9 @@ export class ChangeFeed implements OnModuleInit, OnApplicationShutdown {
 
   constructor(private readonly config: Config) {}
 
+  /** Whether every change is known that is older than a second. */
   get isListening(): boolean {
-    return this.client !== undefined;
+    return this.client !== undefined && performance.now() - this.heardAt < MAX_SILENCE_MS;
   }
 
   /**
@@ -44,6 +49,11 @@ export class ChangeFeed implements OnModuleInit, OnApplicationShutdown {
   subscribe(onChange: (change: Change) => void, onGap: () => void): void {
     this.onChange.push(onChange);
     this.onGap.push(onGap);
+  }
+
+  /** Tells the caches of this process at once what it changed; the others hear of it from the database. */
+  announce(change: Change): void {
+    for (const listener of this.onChange) listener(change);
   }
 
   async onModuleInit(): Promise<void> {
@@ -66,7 +76,7 @@ export class ChangeFeed implements OnModuleInit, OnApplicationShutdown {
     const lost = once(() => this.lost(client));
     client.on('notification', ({ payload }) => {
       const [table = '', tenantId = ''] = payload?.split(':') ?? [];
-      for (const listener of this.onChange) listener({ table, tenantId });
+      this.announce({ table, tenantId });
     });
     client.on('end', lost);
     client.on('error', lost);
@@ -74,6 +84,7 @@ export class ChangeFeed implements OnModuleInit, OnApplicationShutdown {
       await client.connect();
       await withPatience(client.query(`listen ${CHANNEL}`), CONNECT_TIMEOUT_MS, 'PostgreSQL');
       this.client = client;
+      this.heardAt = performance.now();
       void this.watch(client).catch(lost);
     } catch {
       lost();
@@ -85,6 +96,7 @@ export class ChangeFeed implements OnModuleInit, OnApplicationShutdown {
     while (this.client === client) {
       await pause(PING_MS, undefined, { ref: false });
       await withPatience(client.query('select 1'), PING_PATIENCE_MS, 'PostgreSQL');
+      this.heardAt = performance.now();
     }
   }
 

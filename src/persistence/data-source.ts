@@ -7,7 +7,11 @@ import { CreatePartitionChanges1790000000003 } from '../../migrations/1790000000
 import { CreateKeyGenerations1790000000004 } from '../../migrations/1790000000004-create-key-generations.js';
 import { ManageTenants1790000000005 } from '../../migrations/1790000000005-manage-tenants.js';
 import { CreateAuditLog1790000000006 } from '../../migrations/1790000000006-create-audit-log.js';
+import { CreateSources1790000000007 } from '../../migrations/1790000000007-create-sources.js';
+import { IndexWhatIsSearched1790000000008 } from '../../migrations/1790000000008-index-what-is-searched.js';
+import { CreateDeliveryStatistics1790000000009 } from '../../migrations/1790000000009-create-delivery-statistics.js';
 import { ApiKeyEntity } from './entities/api-key.entity.js';
+import { SourceEntity } from './entities/source.entity.js';
 import { SubscriptionEntity } from './entities/subscription.entity.js';
 import { TenantEntity } from './entities/tenant.entity.js';
 import { assertScoped } from './tenant-scope.js';
@@ -59,7 +63,7 @@ export function dataSourceOptions(url: string, poolSize: number): DataSourceOpti
     type: 'postgres',
     url,
     poolSize,
-    entities: [TenantEntity, ApiKeyEntity, SubscriptionEntity],
+    entities: [TenantEntity, ApiKeyEntity, SourceEntity, SubscriptionEntity],
     migrations: [
       CreateTenants1790000000000,
       CreateDeliveries1790000000001,
@@ -68,6 +72,9 @@ export function dataSourceOptions(url: string, poolSize: number): DataSourceOpti
       CreateKeyGenerations1790000000004,
       ManageTenants1790000000005,
       CreateAuditLog1790000000006,
+      CreateSources1790000000007,
+      IndexWhatIsSearched1790000000008,
+      CreateDeliveryStatistics1790000000009,
     ],
     applicationName: 'posthorn',
     extra: {

@@ -49,7 +49,7 @@ export class KeyCache {
     });
     changes.subscribe(
       ({ table, tenantId }) => {
-        if (table !== 'subscription') this.forget(tenantId);
+        if (table === 'tenant' || table === 'api_key') this.forget(tenantId);
       },
       () => this.forgetAll(),
     );
@@ -65,7 +65,8 @@ export class KeyCache {
     const name = hash('sha256', key, 'base64');
     const now = Date.now();
     const cached = this.known.get(name);
-    if (cached && cached.loadedAt > now - MAX_AGE_MS) return unlessExpired(cached.owner, now);
+    const isRight = cached && cached.loadedAt > now - MAX_AGE_MS && this.changes.isListening;
+    if (isRight) return unlessExpired(cached.owner, now);
     if ((this.unknown.get(name) ?? 0) > now - UNKNOWN_MAX_AGE_MS) return undefined;
     return this.lookUps.add(name).then((owner) => owner && unlessExpired(owner, Date.now()));
   }

@@ -13,6 +13,12 @@ export interface Page<Row> {
   nextCursor: string | null;
 }
 
+/** The page of rows that a walk has found the ids of; `reached` is where the next one begins. */
+export const pageUpTo = <Row>(data: Row[], reached: string | null): Page<Row> => ({
+  data,
+  nextCursor: reached === null ? null : encodeCursor(reached),
+});
+
 /** Cuts the one row too many that was read to learn whether there is a next page. */
 export function toPage<Row extends { id: string }>(rows: Row[], limit: number): Page<Row> {
   const data = rows.slice(0, limit);

@@ -5,6 +5,7 @@ import { ChangeFeed } from './change-feed.js';
 import { dataSourceOptions } from './data-source.js';
 import { Database } from './database.js';
 import { ApiKeyEntity } from './entities/api-key.entity.js';
+import { SourceEntity } from './entities/source.entity.js';
 import { SubscriptionEntity } from './entities/subscription.entity.js';
 import { TenantEntity } from './entities/tenant.entity.js';
 import { KeyCache } from './key-cache.js';
@@ -20,9 +21,13 @@ import { HeartbeatRepository } from './repositories/heartbeat.repository.js';
 import { LaneRepository } from './repositories/lane.repository.js';
 import { PartitionRepository } from './repositories/partition.repository.js';
 import { PurgeRepository } from './repositories/purge.repository.js';
+import { SearchRepository } from './repositories/search.repository.js';
+import { SourceRepository } from './repositories/source.repository.js';
+import { StatisticsRepository } from './repositories/statistics.repository.js';
 import { SubscriptionRepository } from './repositories/subscription.repository.js';
 import { TenantPurgeRepository } from './repositories/tenant-purge.repository.js';
 import { TenantRepository } from './repositories/tenant.repository.js';
+import { SourceCache } from './source-cache.js';
 import { SubscriptionCache } from './subscription-cache.js';
 
 const providers = [
@@ -32,6 +37,7 @@ const providers = [
   ChangeFeed,
   KeyCache,
   KeyUsage,
+  SourceCache,
   SubscriptionCache,
   ApiKeyRepository,
   AuditRepository,
@@ -42,6 +48,9 @@ const providers = [
   LaneRepository,
   PartitionRepository,
   PurgeRepository,
+  SearchRepository,
+  SourceRepository,
+  StatisticsRepository,
   SubscriptionRepository,
   TenantPurgeRepository,
   TenantRepository,
@@ -59,7 +68,7 @@ const providers = [
         retryDelay: 500,
       }),
     }),
-    TypeOrmModule.forFeature([TenantEntity, ApiKeyEntity, SubscriptionEntity]),
+    TypeOrmModule.forFeature([TenantEntity, ApiKeyEntity, SourceEntity, SubscriptionEntity]),
   ],
   providers,
   exports: providers,

@@ -3,12 +3,16 @@ import { ReadDatabase } from './read-database.js';
 import { DeadLetterRepository } from './repositories/dead-letter.repository.js';
 import { DeliveryRepository } from './repositories/delivery.repository.js';
 import { EventRepository } from './repositories/event.repository.js';
+import { StatisticsRepository } from './repositories/statistics.repository.js';
+import { SearchRepository } from './repositories/search.repository.js';
 
 /** Questions that change nothing. */
 export interface Reads {
   events: Pick<EventRepository, 'find' | 'findByKeys' | 'list' | 'payload'>;
   deliveries: Pick<DeliveryRepository, 'attempts' | 'find' | 'list'>;
   deadLetters: Pick<DeadLetterRepository, 'find' | 'list'>;
+  statistics: Pick<StatisticsRepository, 'now' | 'series' | 'worst'>;
+  search: Pick<SearchRepository, 'search'>;
 }
 
 /**
@@ -27,13 +31,17 @@ export class ReadSide {
     events: EventRepository,
     deliveries: DeliveryRepository,
     deadLetters: DeadLetterRepository,
+    statistics: StatisticsRepository,
+    search: SearchRepository,
   ) {
-    this.primary = { events, deliveries, deadLetters };
+    this.primary = { events, deliveries, deadLetters, statistics, search };
     this.hasReplica = database.hasReplica;
     this.late = {
       events: new EventRepository(database),
       deliveries: new DeliveryRepository(database),
       deadLetters: new DeadLetterRepository(database),
+      statistics: new StatisticsRepository(database),
+      search: new SearchRepository(database),
     };
   }
 

@@ -1,38 +1,48 @@
 import { DataSource } from 'typeorm';
 import { isSealed, KeyRing, SealedSecret, sealedPattern, UndecryptableSecret } from '../domain/encryption.js';
+import { generateSecret } from '../domain/signature.js';
 import { LEAST_UUID } from '../domain/uuid-v7.js';
 import { dataSourceOptions } from './data-source.js';
 import { Connection, Database } from './database.js';
-import { ownerOf } from './repositories/subscription.repository.js';
+import { ownerOf, SECRET_TABLES, SecretTable } from './row-secrets.js';
 
 /** Their locks are held for some 20 ms. */
 const BATCH = 500;
 
-/**
- * The next subscriptions that have a secret which is not like the pattern, in the order of subscription_pkey, so
- * that processes which do this at once wait for each other and never in a circle. Whoever waited sees what the other
- * one has written. This lock lets foreign keys refer to the row meanwhile.
- */
-const LOCK_UNMATCHED = `
-  select id, tenant_id, secret, previous_secret from subscription
-  where id > $1 and (secret not like $2 or previous_secret not like $2)
-  order by id limit ${BATCH}
-  for no key update /* all tenants: every secret */`;
+/** Like no secret, so that every row has one that is not like it. */
+const NO_SECRET = '';
 
-const WRITE = `
-  update subscription set secret = fresh.secret, previous_secret = fresh.previous_secret
-  from unnest($1::uuid[], $2::text[], $3::text[]) fresh (id, secret, previous_secret)
-  where subscription.id = fresh.id /* all tenants: every secret */`;
+/** Of a database that was not migrated yet some are missing. */
+const PRESENT_TABLES = 'select name from unnest($1::text[]) name where to_regclass(name) is not null';
 
-const COUNT_UNMATCHED = `
-  select count(*)::int as count from subscription
-  where secret not like $1 or previous_secret not like $1 /* all tenants: every secret */`;
-
-const KEY_IDS = `
-  select substr(value, 8, 8) as key_id, count(*)::int as count
-  from subscription, unnest(array[secret, previous_secret]) value
-  where value like $1
-  group by 1 order by 1 /* all tenants: every secret */`;
+/** The statements for one table. */
+const statementsFor = (table: SecretTable) => ({
+  table,
+  /**
+   * The next rows that have a secret which is not like the pattern, in the order of their primary key, so that
+   * processes which do this at once wait for each other and never in a circle. Whoever waited sees what the other one
+   * has written. This lock lets foreign keys refer to the row meanwhile.
+   */
+  lockUnmatched: `
+    select id, tenant_id, secret, previous_secret from ${table}
+    where id > $1 and (secret not like $2 or previous_secret not like $2)
+    order by id limit ${BATCH}
+    for no key update /* all tenants: every secret */`,
+  write: `
+    update ${table} set secret = fresh.secret, previous_secret = fresh.previous_secret
+    from unnest($1::uuid[], $2::text[], $3::text[]) fresh (id, secret, previous_secret)
+    where ${table}.id = fresh.id /* all tenants: every secret */`,
+  countUnmatched: `
+    select count(*)::int as count from ${table}
+    where secret not like $1 or previous_secret not like $1 /* all tenants: every secret */`,
+  keyIds: `
+    select substr(value, 8, 8) as key_id, count(*)::int as count
+    from ${table}, unnest(array[secret, previous_secret]) value
+    where value like $1
+    group by 1 /* all tenants: every secret */`,
+});
+type Statements = ReturnType<typeof statementsFor>;
+const STATEMENTS = SECRET_TABLES.map(statementsFor);
 
 interface SecretRow {
   id: string;
@@ -41,118 +51,181 @@ interface SecretRow {
   previous_secret: SealedSecret | null;
 }
 
+export interface RowName {
+  table: SecretTable;
+  tenantId: string;
+  id: string;
+}
+
 export interface Reencrypted {
-  /** Subscriptions with a secret that was not under the first key, and now is. */
+  /** Rows with a secret that was not under the first key, and now is. */
   changed: number;
-  /** Subscriptions with a secret that no key opens, though its key is there: it was left as it was. */
-  unreadable: string[];
+  /** Rows with a secret that no key opens, though its key is there: it was left as it was. */
+  unreadable: RowName[];
+  /** Rows with a secret that no key opens, and with a new one in its place. */
+  replaced: RowName[];
+}
+
+interface PassOptions {
+  onBatch?: (done: number) => void;
+  /** Looks at what is under the right key too, and replaces whatever cannot be decrypted. */
+  replaceLost?: boolean;
 }
 
 /** The database holds secrets under keys that were not given. */
 export class MissingEncryptionKey extends Error {}
 
 /**
- * Makes sure that this process can read every secret, and encrypts those that are in plain text from before there was
- * encryption. Safe in any number of processes at once, and while others serve.
+ * Makes sure that the database holds no encrypted secret. Writes nothing, and works before the first migration.
+ * @param advice what to do, for the message of the error
  * @throws MissingEncryptionKey
  */
-export function protectSecrets(databaseUrl: string, keys: KeyRing): Promise<void> {
-  return withSecrets(databaseUrl, keys, async (secrets) => {
-    await secrets.checkKeys();
-    await secrets.encryptAllBut(undefined);
+export function requireNoSealedSecrets(databaseUrl: string, advice: string): Promise<void> {
+  return withDatabase(databaseUrl, (database, statements) => requireKeys(database, statements, [], advice));
+}
+
+/**
+ * Makes sure that this process can read every secret, and encrypts those that are in plain text from before there was
+ * encryption. Safe in any number of processes at once, and while others serve.
+ * @returns how many subscriptions and sources had a secret in plain text
+ * @throws MissingEncryptionKey
+ */
+export function protectSecrets(databaseUrl: string, keys: KeyRing): Promise<number> {
+  return withDatabase(databaseUrl, async (database, statements) => {
+    await requireKeys(database, statements, keys.ids, adviceFor(keys));
+    return (await new StoredSecrets(database, statements, keys).encryptAllBut(undefined)).changed;
   });
 }
 
 /**
  * Puts every secret under the first key, a batch at a time: can be interrupted, repeated, and run while the service
  * does.
- * @param onProgress told after each batch how many subscriptions are done, of how many
- * @throws MissingEncryptionKey
+ * @param onProgress told after each batch how many subscriptions and sources are done, of how many
+ * @param options `replaceLost`: what cannot be decrypted, for whatever reason, gets a new secret
+ * @throws MissingEncryptionKey unless `replaceLost`
  */
 export function reencryptSecrets(
   databaseUrl: string,
   keys: KeyRing,
   onProgress: (done: number, total: number) => void,
+  { replaceLost = false } = {},
 ): Promise<Reencrypted> {
-  return withSecrets(databaseUrl, keys, async (secrets) => {
-    await secrets.checkKeys();
-    const total = await secrets.countAllBut(keys.firstId);
-    return secrets.encryptAllBut(keys.firstId, (done) => onProgress(done, Math.max(done, total)));
+  return withDatabase(databaseUrl, async (database, statements) => {
+    if (!replaceLost) await requireKeys(database, statements, keys.ids, adviceFor(keys));
+    const secrets = new StoredSecrets(database, statements, keys);
+    const total = await secrets.countAllBut(replaceLost ? undefined : keys.firstId);
+    const onBatch = (done: number): void => onProgress(done, Math.max(done, total));
+    return secrets.encryptAllBut(keys.firstId, { replaceLost, onBatch });
   });
+}
+
+async function requireKeys(
+  database: Database,
+  statements: Statements[],
+  given: readonly string[],
+  advice: string,
+): Promise<void> {
+  const missing = new Map<string, number>();
+  for (const { keyIds } of statements) {
+    for (const use of await database.run<{ key_id: string; count: number }>(keyIds, [sealedPattern()])) {
+      if (given.includes(use.key_id)) continue;
+      missing.set(use.key_id, (missing.get(use.key_id) ?? 0) + use.count);
+    }
+  }
+  if (missing.size === 0) return;
+  const list = [...missing].map(([id, count]) => `${id} (${count} ${count === 1 ? 'secret' : 'secrets'})`);
+  throw new MissingEncryptionKey(
+    'The database holds secrets under an encryption key that was not given, by its id: ' +
+      `${list.sort().join(', ')}. ${advice} docs/operations.md says what to do when it is lost.`,
+  );
+}
+
+function adviceFor({ ids }: KeyRing): string {
+  return (
+    `The keys that were given: ${ids.join(', ')}. Add the missing one to ENCRYPTION_KEY, behind the others and ` +
+    'after a comma.'
+  );
 }
 
 class StoredSecrets {
   constructor(
     private readonly database: Database,
+    private readonly statements: Statements[],
     private readonly keys: KeyRing,
   ) {}
 
-  async checkKeys(): Promise<void> {
-    const found = await this.database.run<{ key_id: string; count: number }>(KEY_IDS, [sealedPattern()]);
-    const missing = found.filter(({ key_id }) => !this.keys.ids.includes(key_id));
-    if (missing.length === 0) return;
-    const list = missing
-      .map(({ key_id, count }) => `${key_id} (${count} ${count === 1 ? 'secret' : 'secrets'})`)
-      .join(', ');
-    throw new MissingEncryptionKey(
-      `The database holds secrets under an encryption key that was not given, by its id: ${list}. ` +
-        `The keys that were given: ${this.keys.ids.join(', ')}. Add the missing one to ENCRYPTION_KEY, behind the ` +
-        'others and after a comma; docs/operations.md says what to do when it is lost.',
-    );
-  }
-
-  async countAllBut(keyId: string): Promise<number> {
-    const [row] = await this.database.run<{ count: number }>(COUNT_UNMATCHED, [sealedPattern(keyId)]);
-    return row?.count ?? 0;
+  /** @param keyId undefined: all of them */
+  async countAllBut(keyId: string | undefined): Promise<number> {
+    let total = 0;
+    const pattern = keyId === undefined ? NO_SECRET : sealedPattern(keyId);
+    for (const { countUnmatched } of this.statements) {
+      const [row] = await this.database.run<{ count: number }>(countUnmatched, [pattern]);
+      total += row?.count ?? 0;
+    }
+    return total;
   }
 
   /** @param keyId undefined: what is under any key stays as it is, and only plain text is encrypted */
-  async encryptAllBut(
-    keyId: string | undefined,
-    onBatch: (done: number) => void = () => undefined,
-  ): Promise<Reencrypted> {
-    const result: Reencrypted = { changed: 0, unreadable: [] };
-    let last: string | undefined = LEAST_UUID;
-    while (last !== undefined) {
-      const after: string = last;
-      last = await this.database.transaction((connection) =>
-        this.encryptBatch(connection, keyId, after, result),
-      );
-      if (last !== undefined) onBatch(result.changed + result.unreadable.length);
+  async encryptAllBut(keyId: string | undefined, options: PassOptions = {}): Promise<Reencrypted> {
+    const result: Reencrypted = { changed: 0, unreadable: [], replaced: [] };
+    let done = 0;
+    for (const statements of this.statements) {
+      let last: string | undefined = LEAST_UUID;
+      while (last !== undefined) {
+        const after: string = last;
+        const rows = await this.database.transaction((connection) =>
+          this.encryptBatch(connection, statements, { keyId, after, ...options }, result),
+        );
+        last = rows.at(-1)?.id;
+        done += rows.length;
+        if (last !== undefined) options.onBatch?.(done);
+      }
     }
     return result;
   }
 
-  /** @returns the last one of the batch, if there was any */
+  /** @returns the rows of the batch as they were */
   private async encryptBatch(
     connection: Connection,
-    keyId: string | undefined,
-    after: string,
+    { table, lockUnmatched, write }: Statements,
+    { keyId, after, replaceLost = false }: PassOptions & { keyId: string | undefined; after: string },
     result: Reencrypted,
-  ): Promise<string | undefined> {
-    const rows = await connection.run<SecretRow>(LOCK_UNMATCHED, [after, sealedPattern(keyId)]);
+  ): Promise<SecretRow[]> {
+    const pattern = replaceLost ? NO_SECRET : sealedPattern(keyId);
+    const rows = await connection.run<SecretRow>(lockUnmatched, [after, pattern]);
     const fresh: SecretRow[] = [];
-    const unreadable: string[] = [];
+    const found: Reencrypted = { changed: 0, unreadable: [], replaced: [] };
     for (const row of rows) {
+      const name = { table, tenantId: row.tenant_id, id: row.id };
       try {
-        fresh.push(this.renewed(row, keyId));
+        const renewed = replaceLost ? this.readable(table, row, keyId) : this.renewed(table, row, keyId);
+        if (renewed.secret === row.secret && renewed.previous_secret === row.previous_secret) continue;
+        fresh.push(renewed);
+        found.changed++;
       } catch (error) {
         if (!(error instanceof UndecryptableSecret)) throw error;
-        unreadable.push(row.id);
+        if (!replaceLost) {
+          found.unreadable.push(name);
+          continue;
+        }
+        const secret = this.keys.encrypt(generateSecret(), ownerOf(table, name));
+        fresh.push({ ...row, secret, previous_secret: null });
+        found.replaced.push(name);
       }
     }
-    await connection.run(WRITE, [
+    await connection.run(write, [
       fresh.map(({ id }) => id),
       fresh.map(({ secret }) => secret),
       fresh.map(({ previous_secret }) => previous_secret),
     ]);
-    result.changed += fresh.length;
-    result.unreadable.push(...unreadable);
-    return rows.at(-1)?.id;
+    result.changed += found.changed;
+    result.unreadable.push(...found.unreadable);
+    result.replaced.push(...found.replaced);
+    return rows;
   }
 
-  private renewed(row: SecretRow, keyId: string | undefined): SecretRow {
-    const owner = ownerOf(row.tenant_id, row.id);
+  private renewed(table: SecretTable, row: SecretRow, keyId: string | undefined): SecretRow {
+    const owner = ownerOf(table, { tenantId: row.tenant_id, id: row.id });
     const renew = (secret: SealedSecret): SealedSecret =>
       isSealed(secret, keyId) ? secret : this.keys.encrypt(this.keys.decrypt(secret, owner), owner);
     return {
@@ -161,16 +234,37 @@ class StoredSecrets {
       previous_secret: row.previous_secret && renew(row.previous_secret),
     };
   }
+
+  /**
+   * Like {@link renewed}, without a previous secret that cannot be decrypted.
+   * @throws UndecryptableSecret if the present one cannot
+   */
+  private readable(table: SecretTable, row: SecretRow, keyId: string | undefined): SecretRow {
+    const owner = ownerOf(table, { tenantId: row.tenant_id, id: row.id });
+    this.keys.decrypt(row.secret, owner);
+    try {
+      if (row.previous_secret !== null) this.keys.decrypt(row.previous_secret, owner);
+    } catch (error) {
+      if (!(error instanceof UndecryptableSecret)) throw error;
+      return this.renewed(table, { ...row, previous_secret: null }, keyId);
+    }
+    return this.renewed(table, row, keyId);
+  }
 }
 
-async function withSecrets<T>(
+async function withDatabase<T>(
   databaseUrl: string,
-  keys: KeyRing,
-  work: (secrets: StoredSecrets) => Promise<T>,
+  work: (database: Database, statements: Statements[]) => Promise<T>,
 ): Promise<T> {
   const dataSource = await new DataSource(dataSourceOptions(databaseUrl, 1)).initialize();
   try {
-    return await work(new StoredSecrets(new Database(dataSource), keys));
+    const database = new Database(dataSource);
+    const present = await database.run<{ name: string }>(PRESENT_TABLES, [SECRET_TABLES]);
+    const names = present.map(({ name }) => name);
+    return await work(
+      database,
+      STATEMENTS.filter(({ table }) => names.includes(table)),
+    );
   } finally {
     await dataSource.destroy();
   }

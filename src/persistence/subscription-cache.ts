@@ -64,7 +64,9 @@ export class SubscriptionCache {
     private readonly config: Config,
   ) {
     changes.subscribe(
-      ({ tenantId }) => this.forget(tenantId),
+      ({ table, tenantId }) => {
+        if (table !== 'source') this.forget(tenantId);
+      },
       () => this.tenants.clear(),
     );
   }
@@ -190,32 +192,7 @@ export class SubscriptionCache {
         spacingMs: rateLimit && (rateLimit.period_seconds * 1000 * SPACING_MARGIN) / rateLimit.limit,
         maxConcurrency: entity.maxConcurrency,
       },
-      secrets: this.secretsOf(entity),
+      secrets: this.subscriptions.secretsInUse(entity),
     };
   }
-
-  private secretsOf(entity: ServedSubscription): Subscription['secrets'] {
-    const { secret, previousSecret } = entity;
-    const previousUntil = entity.previousSecretExpiresAt?.getTime() ?? 0;
-    const present = once(() => [this.subscriptions.reveal(secret, entity)]);
-    const both = once(() =>
-      previousSecret === null ? present() : [...present(), this.subscriptions.reveal(previousSecret, entity)],
-    );
-    return (nowMs) => (nowMs < previousUntil ? both() : present());
-  }
-}
-
-/** What `read` gives or throws, read at the first call alone. */
-function once<T extends object>(read: () => T): () => T {
-  let value: T | undefined;
-  let failure: Error | undefined;
-  return () => {
-    if (value) return value;
-    if (failure) throw failure;
-    try {
-      return (value = read());
-    } catch (error) {
-      throw (failure = error as Error);
-    }
-  };
 }

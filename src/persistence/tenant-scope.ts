@@ -9,6 +9,7 @@ export const TENANT_TABLES: ReadonlyMap<string, string | null> = new Map([
   ['tenant', 'id'],
   ['api_key', 'tenant_id'],
   ['subscription', 'tenant_id'],
+  ['source', 'tenant_id'],
   ['lane', null],
   ['event', 'tenant_id'],
   ['delivery', 'tenant_id'],
@@ -16,6 +17,9 @@ export const TENANT_TABLES: ReadonlyMap<string, string | null> = new Map([
   ['idempotency_key', 'tenant_id'],
   ['idempotency_key_old', 'tenant_id'],
   ['audit_log', 'tenant_id'],
+  ['delivery_stat', 'tenant_id'],
+  ['delivery_stat_delta', 'tenant_id'],
+  ['dead_letter_count', 'tenant_id'],
 ]);
 
 /** Nobody said whose rows a statement is about, so it was not sent. */

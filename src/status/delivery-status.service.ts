@@ -7,12 +7,9 @@ import {
 } from '../http/delivery.dto.js';
 import { pageResponse, PageQuery } from '../http/paging.dto.js';
 import { ReadSide } from '../persistence/read-side.js';
-import {
-  DeliveryFilter,
-  DeliveryRepository,
-  DeliveryRow,
-} from '../persistence/repositories/delivery.repository.js';
+import { DeliveryRepository, DeliveryRow } from '../persistence/repositories/delivery.repository.js';
 import { SubscriptionRepository } from '../persistence/repositories/subscription.repository.js';
+import type { DeliveryFilter } from '../persistence/search/delivery-filter.js';
 import { LaneScheduler } from '../queue/lane-scheduler.js';
 import { DeliveryQuery } from './status.dto.js';
 

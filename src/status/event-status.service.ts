@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { notFound } from '../domain/errors.js';
 import { pageResponse, PageQuery } from '../http/paging.dto.js';
-import { withRawMember } from '../http/raw-json.js';
+import { withPayload } from '../http/raw-json.js';
 import { Reads, ReadSide } from '../persistence/read-side.js';
 import { EventPageResponse, EventQuery, EventResponse, EventStatusResponse } from './status.dto.js';
 
@@ -14,15 +14,16 @@ export class EventStatusService {
 
   /** Newest first. */
   async list(tenantId: string, query: EventQuery): Promise<EventPageResponse> {
-    const { idempotency_key: key, event_type: eventType } = query;
+    const { idempotency_key: key } = query;
+    const filter = EventQuery.toFilter(query);
     const request = PageQuery.toRequest(query);
     if (key === undefined) {
-      const page = await this.reads.late.events.list(tenantId, request, { eventType });
+      const page = await this.reads.late.events.list(tenantId, request, filter);
       return pageResponse(page, (row) => EventResponse.from(row));
     }
     const page = await this.reads.find(async (reads) => {
       const ids = await holder(reads, tenantId, key);
-      const found = await reads.events.list(tenantId, request, { eventType, ids });
+      const found = await reads.events.list(tenantId, request, { ...filter, ids });
       return ids.length > 0 ? found : undefined;
     });
     return pageResponse(page ?? { data: [], nextCursor: null }, (row) => EventResponse.from(row));
@@ -35,7 +36,7 @@ export class EventStatusService {
       return event && payload && { event, payload };
     });
     if (!found) throw notFound('event', id);
-    return withRawMember(EventResponse.from(found.event), 'payload', found.payload);
+    return withPayload(EventResponse.from(found.event), found.payload);
   }
 
   async status(tenantId: string, id: string): Promise<EventStatusResponse> {
@@ -43,7 +44,7 @@ export class EventStatusService {
       const event = await events.find(tenantId, id);
       if (!event) return undefined;
       const page = { limit: DELIVERIES_SHOWN, cursor: null };
-      return { event, ...(await deliveries.list(tenantId, page, { eventId: id })) };
+      return { event, ...(await deliveries.list(tenantId, page, { eventIds: [id] })) };
     });
     if (!found) throw notFound('event', id);
     return EventStatusResponse.from(found.event, found.data);

@@ -7,12 +7,13 @@ import {
   eventStatus,
 } from '../domain/delivery-status.js';
 import { isEventType } from '../domain/event-type.js';
-import { ANY_JSON } from '../http/any-json.js';
+import { ANY_JSON, PAYLOAD_BASE64 } from '../http/any-json.js';
 import { DeliveryResponse } from '../http/delivery.dto.js';
 import { MayBeLeftOut } from '../http/may-be-left-out.js';
 import { PageQuery, PageResponse } from '../http/paging.dto.js';
-import { DeliveryFilter, DeliveryRow } from '../persistence/repositories/delivery.repository.js';
+import { DeliveryRow } from '../persistence/repositories/delivery.repository.js';
 import { StoredEvent } from '../persistence/repositories/event.repository.js';
+import type { DeliveryFilter, EventFilter } from '../persistence/search/delivery-filter.js';
 
 const EVENT_STATUSES = ['received', 'delivering', 'delivered', 'failed'] as const satisfies EventStatus[];
 
@@ -29,13 +30,28 @@ export class EventQuery extends PageQuery {
   event_type?: string;
 
   @ApiPropertyOptional({
+    format: 'uuid',
+    description: 'The source that took it in.',
+    example: '0198c0d0-22bb-7c3d-8e4f-a0b1c2d3e4f5',
+  })
+  @MayBeLeftOut()
+  @IsUUID(undefined, { message: 'must be the id of a source' })
+  source_id?: string;
+
+  @ApiPropertyOptional({
     description: 'Finds the one event that holds this key: at most one row.',
     example: 'order-42-paid',
   })
   @MayBeLeftOut()
   @Matches(/^[^\p{Cc}\p{Cs}]{1,256}$/u, { message: 'must be 1 to 256 characters without control characters' })
   idempotency_key?: string;
+
+  static toFilter({ event_type, source_id }: EventQuery): EventFilter {
+    return { eventType: event_type, sourceId: source_id?.toLowerCase() };
+  }
 }
+
+const listOf = <T>(value: T | undefined): T[] | undefined => (value === undefined ? undefined : [value]);
 
 export class DeliveryQuery extends PageQuery {
   @ApiPropertyOptional({ format: 'uuid', example: '0198c0d0-11aa-7c3d-8e4f-a0b1c2d3e4f5' })
@@ -65,9 +81,9 @@ export class DeliveryQuery extends PageQuery {
   static toFilter(query: DeliveryQuery): DeliveryFilter {
     return {
       subscriptionId: query.subscription_id,
-      eventType: query.event_type,
-      status: query.status,
-      eventId: query.event_id,
+      eventTypes: listOf(query.event_type),
+      statuses: listOf(query.status),
+      eventIds: listOf(query.event_id?.toLowerCase()),
     };
   }
 }
@@ -100,6 +116,21 @@ export class EventResponse {
   })
   request_id!: string | null;
 
+  @ApiProperty({
+    description: 'Of the payload, as subscribers get it; what is handed in with an API key is JSON.',
+    example: 'application/json',
+  })
+  content_type!: string;
+
+  @ApiProperty({
+    type: String,
+    format: 'uuid',
+    nullable: true,
+    description: 'The source that received it; null if it was handed in with an API key.',
+    example: null,
+  })
+  source_id!: string | null;
+
   @ApiProperty({ type: Number, description: 'How many subscriptions it is for.', example: 2 })
   deliveries!: number;
 
@@ -114,6 +145,8 @@ export class EventResponse {
       status: eventStatus(event.counts),
       idempotency_key: event.idempotency_key,
       request_id: event.request_id,
+      content_type: event.content_type ?? 'application/json',
+      source_id: event.source_id,
       deliveries: event.delivery_count,
       received_at: event.received_at.toISOString(),
     };
@@ -121,12 +154,15 @@ export class EventResponse {
 }
 
 export class EventDetailResponse extends EventResponse {
-  @ApiProperty({
+  @ApiPropertyOptional({
     ...ANY_JSON,
     description: 'Byte for byte as it was handed in; any JSON value.',
     example: { order: 42, amount: 12.5 },
   })
-  payload!: unknown;
+  payload?: unknown;
+
+  @ApiPropertyOptional({ ...PAYLOAD_BASE64 })
+  payload_base64?: string;
 }
 
 export class EventPageResponse extends PageResponse {

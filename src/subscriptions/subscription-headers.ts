@@ -12,6 +12,9 @@ const FIELD_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 /** Narrower than RFC 9110 section 5.5, which lets bytes beyond ASCII and tabs pass but gives them no meaning. */
 const FIELD_VALUE = /^[\x20-\x7e]*$/;
 
+/** Stands for a value that is not shown. */
+const MASK = '***';
+
 /** Headers that Posthorn sets itself, and those that steer the connection or the framing of the message. */
 const RESERVED = new Set([
   'connection',
@@ -50,6 +53,11 @@ export function headerErrors(headers: Record<string, unknown>): FieldError[] {
   });
 }
 
+/** The headers for those who may not see their values. */
+export function maskedHeaders(headers: Record<string, string>): Record<string, string> {
+  return Object.fromEntries(Object.keys(headers).map((name) => [name, MASK]));
+}
+
 function nameError(name: string, seen: ReadonlySet<string>): string | null {
   const lower = name.toLowerCase();
   if (name.length > MAX_NAME_LENGTH || !FIELD_NAME.test(name)) {
@@ -62,6 +70,9 @@ function nameError(name: string, seen: ReadonlySet<string>): string | null {
 }
 
 function valueError(value: unknown): string | null {
+  if (value === MASK) {
+    return `is what stands for a value that is not shown: send the real value, or leave the header out`;
+  }
   if (typeof value === 'string' && value.length <= MAX_VALUE_LENGTH && FIELD_VALUE.test(value)) return null;
   return `must be a string of at most ${MAX_VALUE_LENGTH} printable ASCII characters`;
 }

@@ -1,9 +1,15 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { PageResponse } from '../http/paging.dto.js';
 import { PlainSecrets, RateLimit, SubscriptionEntity } from '../persistence/entities/subscription.entity.js';
+import { maskedHeaders } from './subscription-headers.js';
 import { RateLimitDto } from './subscription.dto.js';
 
 const SECRET_EXAMPLE = 'whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD4m3pN5Qz8wY=';
+
+/** What whoever asks may see: the values of headers are often credentials of the subscriber. */
+export interface Shown {
+  showsHeaders: boolean;
+}
 
 export class SubscriptionResponse {
   @ApiProperty({ format: 'uuid', example: '0198c0de-7a5e-7b1c-9d3e-5f0a1b2c3d4e' })
@@ -29,7 +35,12 @@ export class SubscriptionResponse {
   @ApiProperty({ type: 'object', nullable: true, example: null, additionalProperties: true })
   filter: null;
 
-  @ApiProperty({ type: 'object', additionalProperties: { type: 'string' }, example: { 'X-Tenant': 'acme' } })
+  @ApiProperty({
+    type: 'object',
+    additionalProperties: { type: 'string' },
+    example: { 'X-Tenant': 'acme' },
+    description: 'Each value is `***` for a key without the scope `subscriptions:write` or `admin`.',
+  })
   headers: Record<string, string>;
 
   @ApiProperty({
@@ -64,14 +75,14 @@ export class SubscriptionResponse {
   @ApiProperty({ format: 'date-time', example: '2026-01-31T12:00:00.000Z' })
   updated_at: string;
 
-  constructor(row: SubscriptionEntity) {
+  constructor(row: SubscriptionEntity, { showsHeaders }: Shown = { showsHeaders: true }) {
     this.id = row.id;
     this.target_url = row.targetUrl;
     this.event_types = row.eventTypes;
     this.is_active = row.isActive;
     this.disabled_reason = row.disabledReason;
     this.filter = null;
-    this.headers = row.headers;
+    this.headers = showsHeaders ? row.headers : maskedHeaders(row.headers);
     this.retry_policy = row.retryPolicy;
     this.timeout_ms = row.timeoutMs;
     this.rate_limit = row.rateLimit;
@@ -83,8 +94,8 @@ export class SubscriptionResponse {
     this.updated_at = row.updatedAt.toISOString();
   }
 
-  static from(row: SubscriptionEntity): SubscriptionResponse {
-    return new SubscriptionResponse(row);
+  static from(row: SubscriptionEntity, shown?: Shown): SubscriptionResponse {
+    return new SubscriptionResponse(row, shown);
   }
 }
 

@@ -10,7 +10,8 @@ import { headerErrors } from './subscription-headers.js';
 const MAX_METADATA_BYTES = 16 * 1024;
 
 const SECRET_RULE =
-  'must be whsec_ followed by 24 to 64 bytes in base64, or 8 to 256 printable ASCII characters of your own';
+  'must be whsec_ followed by 24 to 64 bytes in base64, or 8 to 256 printable ASCII characters of your own that do ' +
+  'not begin with enc:';
 
 /**
  * Checks what the types of a request cannot say: each rule that belongs to the domain.

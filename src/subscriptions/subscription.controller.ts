@@ -10,7 +10,7 @@ import {
 import { Scope } from '../http/access.js';
 import { ApiProblems } from '../http/api-docs.js';
 import { Audited } from '../http/audit-trail.js';
-import { TenantId } from '../http/auth.guard.js';
+import { CallerMay, TenantId } from '../http/auth.guard.js';
 import { UuidParam } from '../http/uuid-param.pipe.js';
 import {
   SecretResponse,
@@ -25,6 +25,9 @@ import {
   SubscriptionQuery,
 } from './subscription.dto.js';
 import { SubscriptionService } from './subscription.service.js';
+
+const MASKED_HEADERS =
+  'A key without the scope `subscriptions:write` or `admin` sees the names of its headers, and `***` for their values.';
 
 @ApiTags('Subscriptions')
 @Controller('subscriptions')
@@ -49,22 +52,30 @@ export class SubscriptionController {
   }
 
   @Get()
-  @ApiOperation({ summary: 'List subscriptions', description: 'Newest first, without their secrets.' })
+  @ApiOperation({
+    summary: 'List subscriptions',
+    description: `Newest first, without their secrets. ${MASKED_HEADERS}`,
+  })
   @ApiOkResponse({ type: SubscriptionPageResponse })
   @ApiProblems('invalid_request')
-  listSubscriptions(@TenantId() tenantId: string, @Query() query: SubscriptionQuery) {
-    return this.subscriptions.list(tenantId, query);
+  listSubscriptions(
+    @TenantId() tenantId: string,
+    @CallerMay('subscriptions:write') showsHeaders: boolean,
+    @Query() query: SubscriptionQuery,
+  ) {
+    return this.subscriptions.list(tenantId, query, { showsHeaders });
   }
 
   @Get(':id')
-  @ApiOperation({ summary: 'Get a subscription', description: 'Without its secret.' })
+  @ApiOperation({ summary: 'Get a subscription', description: `Without its secret. ${MASKED_HEADERS}` })
   @ApiOkResponse({ type: SubscriptionResponse })
   @ApiProblems('not_found')
   getSubscription(
     @TenantId() tenantId: string,
+    @CallerMay('subscriptions:write') showsHeaders: boolean,
     @Param('id', UuidParam) id: string,
   ): Promise<SubscriptionResponse> {
-    return this.subscriptions.get(tenantId, id);
+    return this.subscriptions.get(tenantId, id, { showsHeaders });
   }
 
   @Put(':id')
@@ -123,7 +134,7 @@ export class SubscriptionController {
     description: 'And the one before it, while both sign.',
   })
   @ApiOkResponse({ type: SecretResponse })
-  @ApiProblems('not_found')
+  @ApiProblems('not_found', 'secret_unreadable')
   getSubscriptionSecret(
     @TenantId() tenantId: string,
     @Param('id', UuidParam) id: string,
@@ -143,7 +154,7 @@ export class SubscriptionController {
   })
   @ApiBody({ type: RotateSecretDto, required: false })
   @ApiOkResponse({ type: SubscriptionWithSecretResponse })
-  @ApiProblems('malformed_json', 'invalid_request', 'not_found')
+  @ApiProblems('malformed_json', 'invalid_request', 'not_found', 'secret_unreadable')
   rotateSubscriptionSecret(
     @TenantId() tenantId: string,
     @Param('id', UuidParam) id: string,

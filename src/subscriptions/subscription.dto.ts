@@ -11,12 +11,11 @@ import {
   IsObject,
   IsOptional,
   IsString,
-  Matches,
   Max,
-  MaxLength,
   Min,
   ValidateNested,
 } from 'class-validator';
+import { IsDescription } from '../http/is-description.js';
 import { MayBeLeftOut } from '../http/may-be-left-out.js';
 import { PageQuery } from '../http/paging.dto.js';
 import { OptionalBody } from '../http/validation.pipe.js';
@@ -153,9 +152,7 @@ export class SubscriptionFieldsDto {
 
   @ApiPropertyOptional({ type: String, nullable: true, maxLength: 1_000, default: null, example: 'Billing' })
   @IsOptional()
-  // Cc but for tab and line breaks: controls, NUL among them. Cs: halves of surrogate pairs.
-  @Matches(/^(?:[^\p{Cc}\p{Cs}]|[\t\r\n])*$/u, { message: 'must not hold control characters' })
-  @MaxLength(1_000, { message: 'must be a string of at most 1000 characters, or null' })
+  @IsDescription()
   description?: string | null;
 
   @ApiPropertyOptional({

@@ -2,6 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { Config } from '../config/config.js';
 import { systemClock } from '../domain/clock.js';
+import { SealedSecret, UndecryptableSecret } from '../domain/encryption.js';
 import { invalidRequest, notFound, Problem } from '../domain/errors.js';
 import { generateSecret } from '../domain/signature.js';
 import { uuidV7 } from '../domain/uuid-v7.js';
@@ -14,6 +15,7 @@ import { LaneScheduler } from '../queue/lane-scheduler.js';
 import { defaultColumns, givenColumns, replacedSecret } from './subscription-columns.js';
 import {
   SecretResponse,
+  Shown,
   SubscriptionResponse,
   SubscriptionWithSecretResponse,
 } from './subscription-response.dto.js';
@@ -61,14 +63,14 @@ export class SubscriptionService {
   }
 
   /** Newest first. */
-  async list(tenantId: string, query: SubscriptionQuery) {
+  async list(tenantId: string, query: SubscriptionQuery, shown: Shown) {
     const isActive = query.is_active === undefined ? null : query.is_active === 'true';
     const page = await this.subscriptions.list(tenantId, { ...PageQuery.toRequest(query), isActive });
-    return pageResponse(page, (row) => SubscriptionResponse.from(row));
+    return pageResponse(page, (row) => SubscriptionResponse.from(row, shown));
   }
 
-  async get(tenantId: string, id: string): Promise<SubscriptionResponse> {
-    return SubscriptionResponse.from(await this.find(tenantId, id));
+  async get(tenantId: string, id: string, shown: Shown): Promise<SubscriptionResponse> {
+    return SubscriptionResponse.from(await this.find(tenantId, id), shown);
   }
 
   /**
@@ -98,20 +100,21 @@ export class SubscriptionService {
     void this.endDeliveries(tenantId, id);
   }
 
+  /** @throws Problem secret_unreadable */
   async getSecret(tenantId: string, id: string): Promise<SecretResponse> {
     const row = await this.find(tenantId, id);
     const { previousSecret: previous, previousSecretExpiresAt: until } = row;
     const overlaps = previous !== null && until !== null && systemClock.now() < until.getTime();
     const secrets = {
-      secret: this.subscriptions.reveal(row.secret, row),
-      previousSecret: overlaps ? this.subscriptions.reveal(previous, row) : null,
+      secret: this.reveal(row.secret, row),
+      previousSecret: overlaps ? this.reveal(previous, row) : null,
     };
     return new SecretResponse(secrets, overlaps ? until : null);
   }
 
   /**
    * Gives it a new secret, beside which the old one signs for `overlap_seconds`.
-   * @throws Problem invalid_request for a secret that cannot be used
+   * @throws Problem invalid_request for a secret that cannot be used, secret_unreadable when the old one cannot sign
    */
   async rotateSecret(
     tenantId: string,
@@ -120,12 +123,39 @@ export class SubscriptionService {
   ): Promise<SubscriptionWithSecretResponse> {
     const errors = secretErrors(secret);
     if (errors.length > 0) throw invalidRequest(errors);
-    const oldSignsUntil = new Date(systemClock.now() + overlap_seconds * 1000);
-    if (!(await this.subscriptions.rotateSecret(tenantId, id, secret, oldSignsUntil))) {
-      throw notFound('subscription', id);
-    }
+    if (!(await this.putSecret(tenantId, id, secret, overlap_seconds))) throw notFound('subscription', id);
     this.cache.forget(tenantId);
     return new SubscriptionWithSecretResponse(await this.find(tenantId, id), secret);
+  }
+
+  /** Nothing stays of the old secret where it does not sign: it may be one that cannot be decrypted. */
+  private async putSecret(
+    tenantId: string,
+    id: string,
+    secret: string,
+    overlapSeconds: number,
+  ): Promise<boolean> {
+    if (overlapSeconds === 0) return this.subscriptions.update(tenantId, id, replacedSecret(secret));
+    const old = await this.find(tenantId, id);
+    this.reveal(old.secret, old);
+    const oldSignsUntil = new Date(systemClock.now() + overlapSeconds * 1000);
+    return this.subscriptions.rotateSecret(tenantId, id, secret, oldSignsUntil);
+  }
+
+  private reveal(stored: SealedSecret, row: SubscriptionEntity): string {
+    try {
+      return this.subscriptions.reveal(stored, row);
+    } catch (error) {
+      if (!(error instanceof UndecryptableSecret)) throw error;
+      const { id, tenantId } = row;
+      this.logger.error({ err: error, tenant_id: tenantId, subscription_id: id }, 'secret.unreadable');
+      throw new Problem(
+        'secret_unreadable',
+        'The secret of this subscription cannot be decrypted; the log of the service says why. If a key is missing, ' +
+          'the operator of the service can add it to ENCRYPTION_KEY. To do without the secret, set a new one: PATCH ' +
+          'with "secret", or rotate-secret with "overlap_seconds": 0.',
+      );
+    }
   }
 
   private async find(tenantId: string, id: string): Promise<SubscriptionEntity> {

@@ -10,7 +10,7 @@ import {
 import { Scope } from '../http/access.js';
 import { ApiProblems } from '../http/api-docs.js';
 import { Audited } from '../http/audit-trail.js';
-import { TenantId } from '../http/auth.guard.js';
+import { KeyId, TenantId } from '../http/auth.guard.js';
 import { PageQuery } from '../http/paging.dto.js';
 import { UuidParam } from '../http/uuid-param.pipe.js';
 import {
@@ -32,12 +32,18 @@ export class ApiKeyController {
   @Audited('api_key.create')
   @ApiOperation({
     summary: 'Create an API key',
-    description: 'The answer holds the key, which is shown only here: Posthorn keeps nothing but its hash.',
+    description:
+      'The answer holds the key, which is shown only here: Posthorn keeps nothing but its hash. It may not live ' +
+      'longer than the key with which it is made.',
   })
   @ApiCreatedResponse({ type: CreatedApiKeyResponse })
   @ApiProblems('malformed_json', 'invalid_request')
-  createApiKey(@TenantId() tenantId: string, @Body() body: CreateApiKeyDto): Promise<CreatedApiKeyResponse> {
-    return this.keys.create(tenantId, body);
+  createApiKey(
+    @TenantId() tenantId: string,
+    @KeyId() maker: string,
+    @Body() body: CreateApiKeyDto,
+  ): Promise<CreatedApiKeyResponse> {
+    return this.keys.create(tenantId, body, maker);
   }
 
   @Get()
@@ -62,17 +68,19 @@ export class ApiKeyController {
     summary: 'Rotate an API key',
     description:
       'Makes a new key with the name, scopes and expiry of this one, which goes on working for `overlap_seconds` (a ' +
-      'day unless given), so that its users can change over. 409 when it has expired, or was rotated before.',
+      'day unless given), so that its users can change over. 409 when it has expired, or was rotated before; 422 when ' +
+      'it lives longer than the key with which this is asked for.',
   })
   @ApiBody({ type: RotateApiKeyDto, required: false })
   @ApiCreatedResponse({ type: CreatedApiKeyResponse })
   @ApiProblems('malformed_json', 'invalid_request', 'not_found', 'conflict')
   rotateApiKey(
     @TenantId() tenantId: string,
+    @KeyId() maker: string,
     @Param('id', UuidParam) id: string,
     @Body() { overlap_seconds }: RotateApiKeyDto,
   ): Promise<CreatedApiKeyResponse> {
-    return this.keys.rotate(tenantId, id, overlap_seconds);
+    return this.keys.rotate(tenantId, id, overlap_seconds, maker);
   }
 
   @Delete(':id')

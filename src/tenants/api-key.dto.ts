@@ -24,7 +24,7 @@ export class CreateApiKeyDto {
     minItems: 1,
     example: ['events:write', 'read'],
     description:
-      '`events:write` hands in events; `subscriptions:write` changes subscriptions, sees their secrets, and retries or ' +
+      '`events:write` hands in events; `subscriptions:write` changes subscriptions and sources, sees secrets, and retries or ' +
       'ends deliveries; `read` looks at everything but secrets; `admin` may do all of that, and manages keys.',
   })
   @IsArray(SCOPES_RULE)

@@ -16,15 +16,24 @@ export class ApiKeyService {
     private readonly cache: KeyCache,
   ) {}
 
-  /** @throws Problem invalid_request when it would have expired already */
+  /**
+   * @param maker the id of the key with which it is made; null: the operator makes it
+   * @throws Problem invalid_request when it would have expired already, or would outlive its maker
+   */
   async create(
     tenantId: string,
     { name, scopes, expires_at }: CreateApiKeyDto,
+    maker: string | null,
   ): Promise<CreatedApiKeyResponse> {
     const now = new Date(systemClock.now());
     const expiresAt = expires_at == null ? null : new Date(expires_at);
     if (expiresAt !== null && expiresAt <= now) {
       throw invalidRequest([{ path: 'expires_at', message: 'must be in the future' }]);
+    }
+    const latest = await this.latestExpiry(tenantId, maker);
+    if (outlives(expiresAt, latest)) {
+      const message = `must be given, and no later than ${latest.toISOString()}, when the key that asks for this expires`;
+      throw invalidRequest([{ path: 'expires_at', message }]);
     }
     const key = generateApiKey();
     const stored = storedKey(key, { tenantId, name, scopes, expiresAt }, now);
@@ -51,10 +60,24 @@ export class ApiKeyService {
 
   /**
    * Makes a new key with the name, scopes and expiry of the old one, which ends after `overlapSeconds`.
-   * @throws Problem conflict when the old one has expired, or was rotated before
+   * @param maker the id of the key that asks for it
+   * @throws Problem conflict when the old one has expired, or was rotated before, and invalid_request when the new one
+   *   would outlive its maker
    */
-  async rotate(tenantId: string, id: string, overlapSeconds: number): Promise<CreatedApiKeyResponse> {
+  async rotate(
+    tenantId: string,
+    id: string,
+    overlapSeconds: number,
+    maker: string,
+  ): Promise<CreatedApiKeyResponse> {
     const old = await this.find(tenantId, id);
+    const latest = await this.latestExpiry(tenantId, maker);
+    if (outlives(old.expiresAt, latest)) {
+      const message =
+        `names a key that lives longer than the one that asks for this, which expires at ${latest.toISOString()}: ` +
+        'ask with one that lives as long';
+      throw invalidRequest([{ path: 'id', message }]);
+    }
     const now = new Date(systemClock.now());
     const key = generateApiKey();
     const stored = storedKey(key, old, now);
@@ -65,11 +88,23 @@ export class ApiKeyService {
     return new CreatedApiKeyResponse(stored, key);
   }
 
+  /** When what a key makes has to end at the latest: a key that ends must not go on under another name. Null: never. */
+  private async latestExpiry(tenantId: string, maker: string | null): Promise<Date | null> {
+    if (maker === null) return null;
+    const key = await this.keys.find(tenantId, maker);
+    if (!key) throw new Problem('unauthorized', 'This API key has just been revoked.');
+    return key.expiresAt;
+  }
+
   private async find(tenantId: string, id: string): Promise<ApiKeyEntity> {
     const key = await this.keys.find(tenantId, id);
     if (!key) throw notFound('API key', id);
     return key;
   }
+}
+
+function outlives(expiresAt: Date | null, latest: Date | null): latest is Date {
+  return latest !== null && (expiresAt === null || expiresAt > latest);
 }
 
 /** The second rotation of a key would take over the end that the first one has set for it. */

@@ -1,14 +1,13 @@
 import { Injectable } from '@nestjs/common';
 import { Config } from '../config/config.js';
-import { AddressRanges, InvalidAddressRange } from '../domain/address-ranges.js';
+import { rangeErrors } from '../domain/address-ranges.js';
 import { systemClock } from '../domain/clock.js';
-import { FieldError, invalidRequest, notFound, Problem } from '../domain/errors.js';
+import { invalidRequest, notFound, Problem } from '../domain/errors.js';
 import { uuidV7 } from '../domain/uuid-v7.js';
 import { pageResponse, PageQuery } from '../http/paging.dto.js';
+import { ChangeFeed } from '../persistence/change-feed.js';
 import { TenantEntity } from '../persistence/entities/tenant.entity.js';
-import { KeyCache } from '../persistence/key-cache.js';
 import { TenantRepository } from '../persistence/repositories/tenant.repository.js';
-import { SubscriptionCache } from '../persistence/subscription-cache.js';
 import { generateApiKey, storedKey } from './api-key.js';
 import { ApiKeyPageResponse, CreatedApiKeyResponse, CreateApiKeyDto } from './api-key.dto.js';
 import { ApiKeyService } from './api-key.service.js';
@@ -22,8 +21,7 @@ export class TenantService {
   constructor(
     private readonly tenants: TenantRepository,
     private readonly apiKeys: ApiKeyService,
-    private readonly keys: KeyCache,
-    private readonly subscriptions: SubscriptionCache,
+    private readonly changes: ChangeFeed,
     private readonly config: Config,
   ) {}
 
@@ -62,7 +60,7 @@ export class TenantService {
   async change(id: string, fields: TenantPatchDto): Promise<TenantResponse> {
     this.check(fields);
     if (!(await this.tenants.update(id, columnsOf(fields)))) throw beingDeleted(await this.find(id));
-    this.forget(id);
+    this.changes.announce({ table: 'tenant', tenantId: id });
     return this.get(id);
   }
 
@@ -70,7 +68,7 @@ export class TenantService {
   async delete(id: string): Promise<TenantResponse> {
     await this.find(id);
     await this.tenants.requestDeletion(id);
-    this.forget(id);
+    this.changes.announce({ table: 'tenant', tenantId: id });
     return this.get(id);
   }
 
@@ -78,7 +76,7 @@ export class TenantService {
   async createApiKey(id: string, fields: CreateApiKeyDto): Promise<CreatedApiKeyResponse> {
     const tenant = await this.find(id);
     if (tenant.deletionRequestedAt !== null) throw beingDeleted(tenant);
-    return this.apiKeys.create(id, fields);
+    return this.apiKeys.create(id, fields, null);
   }
 
   async listApiKeys(id: string, query: PageQuery): Promise<ApiKeyPageResponse> {
@@ -128,14 +126,9 @@ export class TenantService {
             },
           ]
         : []),
-      ...rangeErrors(allowed_ips ?? []),
+      ...rangeErrors('allowed_ips', allowed_ips ?? []),
     ];
     if (errors.length > 0) throw invalidRequest(errors);
-  }
-
-  private forget(id: string): void {
-    this.keys.forget(id);
-    this.subscriptions.forget(id);
   }
 }
 
@@ -150,18 +143,6 @@ function columnsOf(fields: TenantPatchDto): Partial<TenantEntity> {
     ...(rate !== undefined && { ratePerSecond: rate?.per_second ?? null, rateBurst: rate?.burst ?? null }),
   };
   return Object.fromEntries(Object.entries(columns).filter(([, value]) => value !== undefined));
-}
-
-function rangeErrors(ranges: string[]): FieldError[] {
-  return ranges.flatMap((range, index) => {
-    try {
-      AddressRanges.parse([range]);
-      return [];
-    } catch (error) {
-      if (!(error instanceof InvalidAddressRange)) throw error;
-      return [{ path: `allowed_ips[${index}]`, message: error.message }];
-    }
-  });
 }
 
 const beingDeleted = ({ deletionRequestedAt }: TenantEntity): Problem =>

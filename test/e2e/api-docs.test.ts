@@ -70,6 +70,7 @@ describe('every operation', () => {
         const own = await posthorn.tenant(nameOf(operation));
         const target = { target_url: `${simulator.url}/ok/examples` };
         await own.request('POST', '/subscriptions', target);
+        await own.request('POST', '/sources', { name: 'one', provider: 'hmac' });
         const owned = (await holdingsOf(own, operations)).set('tenant', [own.id]);
         const path = pathWith(operation, (parameter) => owned.get(kindOf(operation, parameter))![0]!);
         return keyed(operation, posthorn, own).request(operation.method, path, operation.example);

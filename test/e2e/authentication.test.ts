@@ -1,16 +1,18 @@
 import { connect } from 'node:net';
-import { afterAll, beforeAll, expect, it } from 'vitest';
-import { ADMIN_KEY, Posthorn, startPosthorn, TestTenant } from '../support/posthorn.js';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { ADMIN_KEY, client, Posthorn, startPosthorn, TestTenant } from '../support/posthorn.js';
 import { waitFor } from '../support/wait-for.js';
 
 const BODY_BYTES = 15_000_000;
 
 let posthorn: Posthorn;
 let tenant: TestTenant;
+let another: TestTenant;
 
 beforeAll(async () => {
   posthorn = await startPosthorn();
   tenant = await posthorn.tenant();
+  another = await posthorn.tenant();
   const isReady = async () => (await posthorn.anonymous.request('GET', '/ready')).status === 200;
   await waitFor(isReady, { what: 'ready' });
 });
@@ -50,6 +52,34 @@ it.each<[string, string, () => string | undefined, number, string]>([
     expect(answer).toContain(`"code":"${code}"`);
     expect(answer).toMatch(/\r\nx-request-id: /);
   }
+});
+
+describe('two keys in one request', () => {
+  const both = (key: string, headers: Record<string, string>) =>
+    client(posthorn.url, key).request('GET', '/subscriptions', undefined, headers);
+
+  it.each<[string, () => string, () => string, number]>([
+    ['the same', () => tenant.apiKey, () => tenant.apiKey, 200],
+    ["two tenants'", () => tenant.apiKey, () => another.apiKey, 401],
+    ["a tenant's and the operator's", () => tenant.apiKey, () => ADMIN_KEY, 401],
+    ["the operator's and a tenant's", () => ADMIN_KEY, () => tenant.apiKey, 401],
+    ['one that is known and one that is not', () => tenant.apiKey, () => 'ph_unknown', 401],
+    ['one that is known and an empty one', () => tenant.apiKey, () => '', 401],
+  ])('%s', async (_, bearer, apiKey, status) => {
+    const answer = await both(bearer(), { 'x-api-key': apiKey() });
+    expect(answer.status).toBe(status);
+    if (status === 401) {
+      expect(answer.body).toMatchObject({ code: 'unauthorized' });
+      expect(answer.body.detail).toContain('send one of them');
+    }
+  });
+
+  it('is not what credentials of another kind are, which a proxy may have asked for', async () => {
+    const headers = { authorization: 'Basic YTpi', 'x-api-key': tenant.apiKey };
+    expect((await client(posthorn.url).request('GET', '/subscriptions', undefined, headers)).status).toBe(
+      200,
+    );
+  });
 });
 
 it('answers a client that sends its body regardless', async () => {

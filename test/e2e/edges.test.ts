@@ -165,6 +165,9 @@ it.each<[string, () => string, number[]]>([
 });
 
 describe('sizes', () => {
+  /** Names come again in the events of one batch. */
+  const fields = (count: number, from: number) =>
+    Array.from({ length: count }, (_, n) => [`field_${(from + n) % Math.max(count, 900)}`, { n }] as const);
   const get = (path: string, headers = '') =>
     `GET ${path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n${headers}\r\n`;
 
@@ -203,6 +206,27 @@ describe('sizes', () => {
       expect(status, text).toBe(202);
     },
   );
+
+  it.each<[string, () => unknown, number]>([
+    [
+      'a thousand events with a hundred fields each',
+      () => Array.from({ length: 1_000 }, (_, n) => Object.fromEntries(fields(100, n * 7))),
+      202,
+    ],
+    ['a member of its own for each of 500,000 things', () => Object.fromEntries(fields(500_000, 0)), 413],
+    ['800,000 arrays', () => Array.from({ length: 800_000 }, () => []), 413],
+    ['7 million numbers', () => Array.from({ length: 7_000_000 }, () => 1), 413],
+  ])('of a batch with %s', async (_, content, status) => {
+    const value = content();
+    const payloads = Array.isArray(value) && value.length === 1_000 ? value : [value];
+    const events = payloads.map((payload: unknown) => ({ event_type: 'large', payload }));
+    const answer = await tenant.request('POST', '/events/batch', { events });
+    expect(answer.status).toBe(status);
+    if (status === 413) {
+      expect(answer.body).toMatchObject({ code: 'payload_too_large' });
+      expect(answer.body.detail).toContain('750000 strings, arrays and objects');
+    }
+  });
 
   it.each([
     ['fields', Object.fromEntries(Array.from({ length: 10_001 }, (_, index) => [`a${index}`, 1]))],

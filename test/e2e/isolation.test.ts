@@ -32,7 +32,7 @@ import { waitFor } from '../support/wait-for.js';
  */
 
 const SCOPES = ['events:write', 'subscriptions:write', 'read', 'admin'];
-/** Doors that need no key. Another one has to be thought about, and put here. */
+/** Doors that need neither a key nor a signature. Another one has to be thought about, and put here. */
 const OPEN_DOORS = /^GET \/(health|ready|metrics)$/;
 
 let posthorn: Posthorn;
@@ -42,6 +42,8 @@ let document: Document;
 /** Every route that wants a key, and HEAD of those that have GET. */
 let operations: Operation[];
 let forTenants: Operation[];
+/** Those that want the signature of a source instead. */
+let forSources: Operation[];
 let owner: Person;
 let stranger: Person;
 
@@ -65,6 +67,7 @@ beforeAll(async () => {
       operation.method === 'GET' ? [operation, { ...operation, method: 'HEAD' }] : [operation],
     );
   forTenants = operations.filter(({ isAdmin }) => !isAdmin);
+  forSources = operationsOf(document).filter(({ scope }) => scope === 'source');
   owner = await person();
   stranger = await person();
 });
@@ -102,15 +105,18 @@ describe('the document', () => {
   it('says of each route what a key needs for it, and opens no other door without one', () => {
     const vague = operations.filter(({ scope }) => ![...SCOPES, 'operator'].includes(scope ?? ''));
     expect(vague.map(nameOf)).toEqual([]);
-    const open = operationsOf(document).filter(isPublic).map(nameOf);
-    expect(open.filter((door) => !OPEN_DOORS.test(door))).toEqual([]);
+    const open = operationsOf(document).filter(
+      (operation) => isPublic(operation) && operation.scope !== 'source',
+    );
+    expect(open.map(nameOf).filter((door) => !OPEN_DOORS.test(door))).toEqual([]);
   });
 
   it('lets who may only read change nothing and see no secret, and shows keys and the audit log to no other than admins', () => {
     const forReaders = operations.filter(({ scope }) => scope === 'read');
     expect(forReaders.length).toBeGreaterThan(10);
     const changing = forReaders.filter(({ method }) => !['GET', 'HEAD'].includes(method));
-    expect(changing.map(nameOf)).toEqual([]);
+    // It only looks, for more than fits in a path.
+    expect(changing.map(nameOf)).toEqual(['POST /webhooks/search']);
     // What changes something is audited, and beside it what is worth knowing that somebody saw it.
     expect(forReaders.filter(({ described }) => 'x-audit-action' in described).map(nameOf)).toEqual([]);
     const administration = operations.filter(({ path }) => /\/(api-keys|audit)(\/|$)/.test(path));
@@ -199,6 +205,40 @@ describe('every route', () => {
         operation.isAdmin ? 'forbidden' : 'tenant_suspended',
       ),
     );
+  });
+});
+
+describe('every door of a source', () => {
+  const withoutSignature = (sender: Client, operation: Operation, id: string, tenantId: string) =>
+    sender.request('POST', pathWith(operation, id), harmlessExample(operation) ?? {}, {
+      'x-tenant-id': tenantId,
+      ...SAME_REQUEST,
+    });
+
+  it('is closed to whoever does not sign, with a key or without', async () => {
+    const [source] = owner.holdings.get('source')!;
+    const senders = [posthorn.anonymous, posthorn.admin, stranger.tenant, owner.tenant];
+    await untouched(owner, async () => {
+      await walk(forSources, async (operation) => {
+        for (const sender of senders) {
+          const answer = await withoutSignature(sender, operation, source!, owner.tenant.id);
+          expectRefusal(operation, answer, 401, 'signature_invalid');
+          expectNothingOf(owner, operation, answer, []);
+        }
+      });
+    });
+  });
+
+  it('leads nowhere with what nobody has, and with what is no source', async () => {
+    const ids = oneOfEachKind(owner).filter((id) => !owner.holdings.get('source')!.includes(id));
+    await walk(forSources, async (operation) => {
+      for (const id of [...ids, uuidV7(Date.now())]) {
+        const answer = await withoutSignature(posthorn.anonymous, operation, id, id);
+        if (hasParameter(operation)) expectRefusal(operation, answer, 404, 'not_found');
+        else expectRefusal(operation, answer, 401, 'signature_invalid');
+        expectNothingOf(owner, operation, answer, [id]);
+      }
+    });
   });
 });
 

@@ -101,3 +101,33 @@ it('says what it has to say in lines that nobody else can write', async () => {
   }
   expect(service.stderr()).not.toContain('forged');
 });
+
+it('names a source that refuses something, and tells nothing of what that was', async () => {
+  const { body: source } = await tenant.request('POST', '/sources', { name: 'one', provider: 'github' });
+  const { status } = await client(service.url).request(
+    'POST',
+    `/webhooks/receive/${source.id}`,
+    { what: 'a-body-of-nobody' },
+    {
+      'x-request-id': 'refused',
+      'x-hub-signature-256': `sha256=${'ab'.repeat(32)}`,
+      'x-github-event': 'an-event-of-nobody',
+      'user-agent': 'an-agent-of-nobody',
+    },
+  );
+  expect(status).toBe(401);
+  const about = () =>
+    service
+      .stdout()
+      .split('\n')
+      .filter((line) => line.includes('"request_id":"refused"'));
+  const [line, ...others] = await waitFor(() => about().length > 0 && about(), { what: 'the refusal' });
+  expect(others).toEqual([]);
+  expect(JSON.parse(line!)).toMatchObject({
+    msg: 'source.refused',
+    source_id: source.id,
+    provider: 'github',
+    reason: 'signature_invalid',
+  });
+  expect(service.stdout()).not.toMatch(/of-nobody|abababab/);
+});

@@ -1,8 +1,8 @@
 import { once } from 'node:events';
-import { readFileSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { memoryGrowth } from '../support/memory-growth.js';
 import { DataFolder, PosthornProcess } from '../support/process.js';
 import { waitFor } from '../support/wait-for.js';
 
@@ -24,18 +24,7 @@ afterEach(() => {
   for (const server of servers.splice(0)) server.close();
 });
 
-const resident = (name: 'VmRSS' | 'VmHWM'): number =>
-  Number(new RegExp(`${name}:\\s+(\\d+)`).exec(readFileSync(`/proc/${posthorn.pid}/status`, 'utf8'))?.[1]) /
-  1024;
-
-/** @returns by how many MiB the service's resident memory was larger at its peak than before */
-async function growthDuring(work: () => Promise<void>): Promise<number> {
-  // proc(5): resets VmHWM to what is resident now.
-  writeFileSync(`/proc/${posthorn.pid}/clear_refs`, '5');
-  const before = resident('VmRSS');
-  await work();
-  return resident('VmHWM') - before;
-}
+const growthDuring = (work: () => Promise<void>): Promise<number> => memoryGrowth(posthorn.pid, work);
 
 /** A subscriber that answers each request by `answer`. @returns its port */
 async function listen(answer: (socket: Socket) => void): Promise<number> {

@@ -8,8 +8,6 @@ import { codeBlocks, codeRows, DOCUMENTS, readDocument, ROOT } from '../support/
 import { DataFolder, type PosthornProcess } from '../support/process.js';
 import { waitFor } from '../support/wait-for.js';
 
-const WALK_THROUGH = readDocument('README.md', 'Walk-through');
-
 let folder: DataFolder;
 let posthorn: PosthornProcess;
 let simulator: Simulator;
@@ -58,7 +56,9 @@ class Terminal {
 }
 
 /** The next block of the walk-through, which must hold this, run as it stands but for the two addresses. */
-const blocks = codeBlocks(WALK_THROUGH).filter(({ language }) => language === 'sh');
+const shellBlocks = (section: string) =>
+  codeBlocks(readDocument('README.md', section)).filter(({ language }) => language === 'sh');
+const blocks = shellBlocks('Walk-through');
 async function nextBlock(mark: string): Promise<string> {
   const { code = '' } = blocks.shift() ?? {};
   expect(code).toContain(mark);
@@ -109,6 +109,17 @@ it('is what the walk-through says it is', async () => {
   });
   const delivered = JSON.parse(await nextBlock('/status/delivery/'));
   expect(delivered).toMatchObject({ id: dead.id, status: 'delivered', attempt_count: 4 });
+  expect(blocks).toEqual([]);
+
+  // In the same terminal.
+  blocks.push(...shellBlocks('Receive webhooks from others'));
+  const received = await nextBlock('SOURCE=');
+  const [, taken] = /(\{"id":[^{}]*\})$/.exec(received.trim()) ?? [];
+  expect(JSON.parse(taken!), received).toMatchObject({ event_type: 'github.issues', deliveries: 1 });
+  await simulator.waitFor(() => simulator.countOn('/issues') === 1);
+  expect(simulator.receivedOn('/issues')[0]!.body.toString()).toBe(
+    '{"action": "opened", "issue": {"number": 1}}',
+  );
   expect(blocks).toEqual([]);
 });
 

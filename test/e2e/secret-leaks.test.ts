@@ -23,6 +23,8 @@ const TELLING = [
   /^POST \/subscriptions$/,
   /^POST \/subscriptions\/[^/]+\/rotate-secret$/,
   /^GET \/subscriptions\/[^/]+\/secret$/,
+  /^POST \/sources$/,
+  /^POST \/sources\/[^/]+\/rotate-secret$/,
 ];
 /** Files of the data folder that are there to hold a key. */
 const KEY_FILES = ['encryption-key', 'admin-api-key', 'tenant-api-key', 'posthorn.password'];
@@ -32,7 +34,7 @@ const PIECE = 12;
 
 const ownSecret = (): string => `whsec_${randomBytes(32).toString('base64')}`;
 
-/** By what it is: the present secret of a subscription, an API key, … */
+/** By what it is: the present secret of a subscription or a source, an API key, … */
 const secrets = new Map<string, string>();
 const learn = (what: string, secret: string): string => {
   secrets.set(secret, what);
@@ -41,7 +43,7 @@ const learn = (what: string, secret: string): string => {
 
 /** Whatever could be leaked of a secret: pieces of its text and of its bytes in hex. */
 function cut(secret: string): string[] {
-  const decoded = Buffer.from(secret.replace(/^(whsec|ph)_/, ''), 'base64');
+  const decoded = Buffer.from(secret.replace(/^(whsec|phs?)_/, ''), 'base64');
   const forms = [secret, Buffer.from(secret).toString('hex'), decoded.toString('hex')];
   return forms.flatMap((form, index) => {
     const size = index === 0 ? PIECE : 2 * PIECE;
@@ -94,7 +96,7 @@ function recording(inner: Client, who: string): Client {
       const what = `${method} ${path}`;
       answers.push({ what, answer });
       if (isTelling({ what, answer })) {
-        for (const [text] of answer.text.matchAll(/\b(?:whsec_[\w+/]{43}=|ph_[\w-]{43})/g)) {
+        for (const [text] of answer.text.matchAll(/\b(?:whsec_[\w+/]{43}=|phs?_[\w-]{43})/g)) {
           learn(`a secret of ${who}, from ${what}`, text);
         }
       }
@@ -137,6 +139,7 @@ beforeAll(async () => {
   const tenant = recording(client(posthorn.url, made.body.api_key), 'the tenant');
   await useKeys(admin, tenant, made.body.id);
   await useSecrets(tenant);
+  await useSources(tenant);
   await handInBadBodies(tenant);
   await breakTheDatabase(tenant);
   await deliver(tenant);
@@ -194,10 +197,36 @@ async function useSecrets(tenant: Client): Promise<void> {
   }
 }
 
+/** And what a provider sends: the secret itself, to a source that takes a token. */
+async function useSources(tenant: Client): Promise<void> {
+  const name = 'a source';
+  for (const provider of ['hmac', 'standard-webhooks', 'bearer']) {
+    for (const secret of [undefined, learn(`an own secret of ${provider}`, ownSecret())]) {
+      const { body, text } = await tenant.request('POST', '/sources', { name, provider, secret });
+      expect(body.secret, text).toBeDefined();
+      const path = `/sources/${body.id}`;
+      await tenant.request('POST', `${path}/rotate-secret`, { overlap_seconds: 600 });
+      const given = learn(`a rotated secret of ${provider}`, ownSecret());
+      await tenant.request('POST', `${path}/rotate-secret`, { secret: given, overlap_seconds: 600 });
+      await tenant.request('PATCH', path, { description: 'renamed' });
+      for (const token of [given, learn('a wrong token', ownSecret())]) {
+        const sent = await recording(client(posthorn.url), 'a provider').request(
+          'POST',
+          `/webhooks/receive/${body.id}`,
+          { a: 1 },
+          { authorization: `Bearer ${token}`, 'x-webhook-signature': token },
+        );
+        expect(sent.status, sent.text).toBe(provider === 'bearer' && token === given ? 202 : 401);
+      }
+    }
+  }
+}
+
 async function handInBadBodies(tenant: Client): Promise<void> {
   const secret = learn('a secret in a bad body', ownSecret());
   const target_url = `${simulator.url}/ok`;
   const { body: made } = await tenant.request('POST', '/subscriptions', { target_url });
+  const { body: source } = await tenant.request('POST', '/sources', { name: 'a source', provider: 'hmac' });
   // JSON.parse quotes short bodies as a whole.
   const short = learn('a short secret in a bad body', `x${randomBytes(7).toString('hex')}`);
   const unusable = learn('an unusable secret', `whsec_${randomBytes(16).toString('base64')}!`);
@@ -206,6 +235,9 @@ async function handInBadBodies(tenant: Client): Promise<void> {
     ['PATCH', `/subscriptions/${made.id}`],
     ['PUT', `/subscriptions/${made.id}`],
     ['POST', `/subscriptions/${made.id}/rotate-secret`],
+    ['POST', '/sources'],
+    ['PATCH', `/sources/${source.id}`],
+    ['POST', `/sources/${source.id}/rotate-secret`],
     ['POST', '/events'],
     ['POST', '/events/batch'],
     ['POST', '/tenants'],
@@ -215,6 +247,7 @@ async function handInBadBodies(tenant: Client): Promise<void> {
       { target_url: 'no url', secret },
       { target_url, secret, unheard_of: secret },
       { target_url, secret: unusable },
+      { name: 'a source', provider: 'standard-webhooks', secret: unusable },
       { target_url, secret: `${secret}\u0000` },
       { target_url, secret: { secret } },
       { target_url, secret: [secret] },
@@ -249,6 +282,9 @@ async function breakTheDatabase(tenant: Client): Promise<void> {
       return new;
     end $$;
     create trigger break_connection before insert or update on subscription
+      for each row execute function break_connection();
+    alter table source add constraint refused check (description <> 'refuse');
+    create trigger break_connection before insert or update on source
       for each row execute function break_connection()`);
   const target_url = `${simulator.url}/ok`;
   for (const description of ['refuse', 'break', 'raise']) {
@@ -262,9 +298,13 @@ async function breakTheDatabase(tenant: Client): Promise<void> {
       const { status } = await tenant.request(method, path, { target_url, secret, description });
       expect([500, 503], `${method} ${description}`).toContain(status);
     }
+    const source = { name: 'a source', provider: 'hmac', secret, description };
+    expect([500, 503], description).toContain((await tenant.request('POST', '/sources', source)).status);
   }
-  await database.query('alter table subscription drop constraint refused');
-  await database.query('drop trigger break_connection on subscription');
+  for (const table of ['subscription', 'source']) {
+    await database.query(`alter table ${table} drop constraint refused`);
+    await database.query(`drop trigger break_connection on ${table}`);
+  }
 }
 
 /** To subscribers that accept, refuse, are not there; and with a secret that cannot be decrypted. */
@@ -295,7 +335,7 @@ async function deliver(tenant: Client): Promise<void> {
     },
     { what: 'nine dead letters', timeoutMs: 30_000 },
   );
-  expect((await tenant.request('GET', `/subscriptions/${broken}/secret`)).status).toBe(500);
+  expect((await tenant.request('GET', `/subscriptions/${broken}/secret`)).status).toBe(409);
 }
 
 /** Every GET of the OpenAPI document, with every id that any list shows. */
@@ -391,6 +431,7 @@ describe('no secret is', () => {
 
   it('in the database', () => {
     expect(dumped.match(/^subscription .*enc:v1:/gm)!.length).toBeGreaterThan(8);
+    expect(dumped.match(/^source .*enc:v1:/gm)!.length).toBeGreaterThan(5);
     expect(leaksIn(dumped)).toEqual([]);
   });
 
@@ -404,7 +445,7 @@ describe('no secret is', () => {
       const bytes = readFileSync(file);
       return [...secrets]
         .filter(([secret]) => {
-          const decoded = Buffer.from(secret.replace(/^(whsec|ph)_/, ''), 'base64');
+          const decoded = Buffer.from(secret.replace(/^(whsec|phs?)_/, ''), 'base64');
           return bytes.includes(secret) || bytes.includes(decoded.subarray(0, 16));
         })
         .map(([, what]) => `${what} in ${file}`);

@@ -5,7 +5,10 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { builtMain } from '../support/build.js';
 import { ENCRYPTION_KEY } from '../support/encryption-key.js';
+import { createDatabase } from '../support/database.js';
 import { DataFolder } from '../support/process.js';
+import { freshRedis } from '../support/redis.js';
+import { Rows } from '../support/rows.js';
 import { waitFor } from '../support/wait-for.js';
 
 let folder: DataFolder;
@@ -103,5 +106,62 @@ describe('a second signal', () => {
     child.kill('SIGINT');
     expect(await ended, output).toEqual([0, null]);
     expect(processesLeft()).toEqual([]);
+  });
+});
+
+describe('a start says', () => {
+  const isReady = () =>
+    waitFor(
+      () => {
+        if (child.exitCode !== null) throw new Error(output);
+        return output.includes('Metrics ');
+      },
+      { what: 'the service to be ready', timeoutMs: 30_000 },
+    );
+
+  it('where the keys are that it made itself', async () => {
+    await launch();
+    await isReady();
+    for (const [what, file] of [
+      ['API key  ', 'tenant-api-key'],
+      ['Admin key', 'admin-api-key'],
+      ['Encryption key', 'encryption-key'],
+    ] as const) {
+      expect(output).toContain(`${what} in ${join(folder.path, file)}`);
+    }
+    expect(output).not.toContain('plain text');
+    child.kill('SIGTERM');
+    await ended;
+
+    await launch({ ADMIN_API_KEY: 'an-admin-key-of-my-own', ENCRYPTION_KEY });
+    await isReady();
+    expect(output).toContain('API key   in');
+    expect(output).not.toMatch(/Admin key|Encryption key/);
+  });
+
+  it('how many secrets it has encrypted, and in each role only the addresses that it serves', async () => {
+    const [database, redis] = [await createDatabase(), await freshRedis()];
+    const rows = new Rows(database.url);
+    const tenant = await rows.tenant();
+    for (let n = 0; n < 3; n++) await rows.subscription(tenant);
+    const env = { DATABASE_URL: database.url, REDIS_URL: redis.url, ENCRYPTION_KEY };
+    for (const [ROLE, servesApi] of [
+      ['worker', false],
+      ['scheduler', false],
+      ['api', true],
+    ] as const) {
+      await launch({ ...env, ROLE });
+      await isReady();
+      expect(output).toMatch(/Health +http:.+\/health\n +Metrics +http:.+\/metrics/);
+      expect(/API +http/.test(output), output).toBe(servesApi);
+      expect(/Docs +http/.test(output), output).toBe(servesApi);
+      expect(output.includes('secrets of 3 subscriptions and sources, which were in plain text')).toBe(
+        ROLE === 'worker',
+      );
+      child.kill('SIGTERM');
+      await ended;
+    }
+    await rows.end();
+    await database.drop();
   });
 });

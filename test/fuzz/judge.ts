@@ -114,7 +114,11 @@ const NAMED_BY_CALLERS =
 function withoutNamed(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(withoutNamed);
   if (typeof value !== 'object' || value === null) return value;
-  const kept = Object.entries(value).filter(([name]) => !NAMED_BY_CALLERS.test(name));
+  // The `event_id` of an event is its caller's own; that of a delivery is the id of an event.
+  const isEvent = 'received_at' in value;
+  const kept = Object.entries(value).filter(
+    ([name]) => !NAMED_BY_CALLERS.test(name) && !(isEvent && name === 'event_id'),
+  );
   return Object.fromEntries(kept.map(([name, inner]) => [name, withoutNamed(inner)]));
 }
 

@@ -109,6 +109,33 @@ describe('scopes', () => {
     }).toEqual(expected);
   });
 
+  it('keep the values of headers from those that only read', async () => {
+    const headers = { Authorization: 'Bearer a-credential', 'X-Empty': '' };
+    const masked = { Authorization: '***', 'X-Empty': '***' };
+    const { body } = await tenant.request('POST', '/subscriptions', {
+      ...subscription,
+      headers,
+      is_active: false,
+    });
+    expect(body.headers).toEqual(headers);
+    const path = `/subscriptions/${body.id}`;
+    for (const [scopes, expected] of [
+      [['read'], masked],
+      [['read', 'events:write'], masked],
+      [['read', 'subscriptions:write'], headers],
+      [['admin'], headers],
+    ] as const) {
+      const who = await holder({ scopes });
+      expect((await who.request('GET', path)).body.headers, scopes.join()).toEqual(expected);
+      const { body: list } = await who.request('GET', '/subscriptions');
+      expect(list.data.find(({ id }: { id: string }) => id === body.id).headers).toEqual(expected);
+    }
+    const writer = await holder({ scopes: ['subscriptions:write'] });
+    const refused = await writer.request('PATCH', path, { headers: masked });
+    expect(refused.body.errors[0].message).toContain('send the real value, or leave the header out');
+    expect((await writer.request('PATCH', path, { description: 'new' })).body.headers).toEqual(headers);
+  });
+
   it('keep secrets from those that only read', async () => {
     const { body } = await tenant.request('POST', '/subscriptions', { ...subscription, is_active: false });
     const reader = await holder({ scopes: ['read'] });
@@ -202,6 +229,76 @@ describe('rotating a key', () => {
       status: 422,
       body: { errors: [{ path: 'overlap_seconds' }] },
     });
+  });
+});
+
+describe('a key that expires', () => {
+  const HOUR = 3_600_000;
+  const inHours = (hours: number): string => new Date(Date.now() + hours * HOUR).toISOString();
+  /** Of a key with the scope admin; `made` and `rotated` are asked for with it. */
+  async function admin(expires_at: string | null) {
+    const who = await holder({ scopes: ['admin'], expires_at });
+    return {
+      ...who,
+      make: (fields: object) =>
+        who.request('POST', '/api-keys', { name: 'a key', scopes: ['admin'], ...fields }),
+      rotate: (id: string, body?: object) => who.request('POST', `/api-keys/${id}/rotate`, body),
+    };
+  }
+
+  it.each<[string, (latest: string) => object, number]>([
+    ['without an end', () => ({}), 422],
+    ['without an end, in words', () => ({ expires_at: null }), 422],
+    [
+      'a millisecond longer',
+      (latest) => ({ expires_at: new Date(Date.parse(latest) + 1).toISOString() }),
+      422,
+    ],
+    ['as long', (latest) => ({ expires_at: latest }), 201],
+    ['as long, written otherwise', (latest) => ({ expires_at: latest.replace('Z', '+00:00') }), 201],
+    ['shorter', () => ({ expires_at: inHours(1) }), 201],
+  ])('makes keys that end no later than it: one that lives %s', async (_, fields, expected) => {
+    const latest = inHours(2);
+    const { make } = await admin(latest);
+    const { status, body, text } = await make(fields(latest));
+    expect(status, text).toBe(expected);
+    if (expected === 201) return;
+    expect(body.errors).toEqual([{ path: 'expires_at', message: expect.stringContaining(latest) }]);
+  });
+
+  it('is no limit for the operator, and one that never expires is none', async () => {
+    const { make } = await admin(null);
+    expect((await make({ expires_at: null })).status).toBe(201);
+    const fields = { name: 'of the operator', scopes: ['admin'] };
+    expect((await posthorn.admin.request('POST', `/tenants/${tenant.id}/api-keys`, fields)).status).toBe(201);
+  });
+
+  it('rotates itself and what ends no later, and nothing that lives longer', async () => {
+    const latest = inHours(2);
+    const { id, rotate } = await admin(latest);
+    const [forever, longer, shorter] = [
+      await holder({}),
+      await holder({ expires_at: inHours(3) }),
+      await holder({ expires_at: inHours(1) }),
+    ];
+    for (const { id: other, ...who } of [forever, longer]) {
+      const refused = await rotate(other, { overlap_seconds: 0 });
+      expect(refused).toMatchObject({ status: 422, body: { errors: [{ path: 'id' }] } });
+      expect(refused.body.detail).toContain(latest);
+      expect(await statusOf(who)).toBe(200);
+    }
+    expect((await rotate(shorter.id)).status).toBe(201);
+    expect(await rotate(id)).toMatchObject({ status: 201, body: { expires_at: latest } });
+  });
+
+  it('is one that was rotated too, so it cannot take back its successor', async () => {
+    const old = await admin(null);
+    const { body } = await old.rotate(old.id, { overlap_seconds: 600 });
+    expect((await old.rotate(body.id)).status).toBe(422);
+    expect((await old.make({})).status).toBe(422);
+    expect(
+      (await client(posthorn.url, body.api_key).request('POST', `/api-keys/${body.id}/rotate`)).status,
+    ).toBe(201);
   });
 });
 

@@ -1,3 +1,5 @@
+import { spawnSync } from 'node:child_process';
+import { hash } from 'node:crypto';
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -5,6 +7,7 @@ import { setImmediate as afterSockets, setTimeout as after } from 'node:timers/p
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/embedded/embedded-postgres.js';
 import { ChangeFeed } from '../../src/persistence/change-feed.js';
+import { KeyCache } from '../../src/persistence/key-cache.js';
 import { migrate } from '../../src/persistence/migrate.js';
 import { client, type Posthorn, startPosthorn, type TestTenant } from '../support/posthorn.js';
 import { Rows } from '../support/rows.js';
@@ -98,6 +101,36 @@ it('is not lost while the process itself is held up', async () => {
   await askedAgain(thenAsked);
   expect(gaps).toBe(0);
 });
+
+it('is not relied on by a process that was held up for more than a second, until it is heard of again', async () => {
+  const key = (await tenant.request('POST', '/api-keys', { name: 'a key', scopes: ['read'] })).body.api_key;
+  const keys = replica.app.get(KeyCache, { strict: false });
+  const isKnown = () => feed().isListening && !(keys.owner(key) instanceof Promise);
+  await waitFor(async () => (await keys.owner(key)) !== undefined && isKnown(), { what: 'it to be known' });
+
+  const from = performance.now();
+  revokeElsewhere(key);
+  while (performance.now() - from < 1_100);
+  // As a request whose socket is read before that of the feed.
+  expect(feed().isListening).toBe(false);
+  expect(await keys.owner(key)).toBeUndefined();
+
+  await waitFor(() => feed().isListening, { what: 'a sign that it still listens' });
+  expect(keys.owner(tenant.apiKey)).toBeDefined();
+});
+
+/** By another process, while this one does nothing but wait for it. */
+function revokeElsewhere(key: string): void {
+  const script = `
+    import pg from 'pg';
+    const client = new pg.Client(process.argv[1]);
+    await client.connect();
+    await client.query('delete from api_key where key_hash = $1', [Buffer.from(process.argv[2], 'hex')]);
+    await client.end();`;
+  const values = [postgres.url, hash('sha256', key, 'hex')];
+  const done = spawnSync(process.execPath, ['--input-type=module', '--eval', script, '--', ...values]);
+  expect(done.status, String(done.stderr)).toBe(0);
+}
 
 it('is known to be dead in time for a key that is revoked to be refused after a second', async () => {
   const { body: revoked } = await tenant.request('POST', '/api-keys', { name: 'a key', scopes: ['read'] });

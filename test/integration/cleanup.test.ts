@@ -11,12 +11,13 @@ import { dataSourceOptions } from '../../src/persistence/data-source.js';
 import { Database } from '../../src/persistence/database.js';
 import { EventRepository } from '../../src/persistence/repositories/event.repository.js';
 import { HeartbeatRepository } from '../../src/persistence/repositories/heartbeat.repository.js';
-import { AttemptResult, LaneRepository } from '../../src/persistence/repositories/lane.repository.js';
+import { LaneRepository } from '../../src/persistence/repositories/lane.repository.js';
 import { PartitionRepository } from '../../src/persistence/repositories/partition.repository.js';
 import { PurgeRepository } from '../../src/persistence/repositories/purge.repository.js';
 import { TenantPurgeRepository } from '../../src/persistence/repositories/tenant-purge.repository.js';
 import { createDatabase } from '../support/database.js';
 import { ENCRYPTION_KEY } from '../support/encryption-key.js';
+import { delivered } from '../support/results.js';
 import { Rows } from '../support/rows.js';
 import { waitFor } from '../support/wait-for.js';
 
@@ -41,6 +42,7 @@ const NOTHING = {
   keys: 0,
   expired: 0,
   audit_entries: 0,
+  statistics: 0,
 };
 
 let database: Awaited<ReturnType<typeof createDatabase>>;
@@ -183,7 +185,7 @@ describe('a day that has had its time', () => {
 
     await cleanup.run(NOW);
 
-    const done = await lanes.record([delivered(claim!.id, claim!.attempt_number)]);
+    const done = await lanes.record([delivered(claim!)]);
     expect([...done]).toEqual([claimed.delivery]);
     const [next] = await lanes.claimDue([{ subscriptionId: subscription, quota: 5 }], 60);
     expect(next).toMatchObject({ id: due.delivery, payload: Buffer.from(`{"at": ${OLD_DAY}.0}`) });
@@ -319,12 +321,10 @@ describe('a day of which much is kept', () => {
       for (let turn = 0; isOn; turn++) {
         const claimed = await lanes.claimDue([{ subscriptionId: subscription, quota: 40 }], 60);
         const status = turn % 2 === 0 ? 'delivered' : 'retrying';
-        const results = claimed.map(({ id, attempt_number }) => ({
-          ...delivered(id, attempt_number),
-          status,
-          retryInMs: status === 'retrying' ? HOUR : null,
-        }));
-        const done = await lanes.record(results as AttemptResult[]);
+        const results = claimed.map((one) =>
+          delivered(one, { status, retryInMs: status === 'retrying' ? HOUR : null }),
+        );
+        const done = await lanes.record(results);
         for (const { deliveryId, attemptNumber } of results) {
           if (done.has(deliveryId)) recorded.set(deliveryId, { status, attempts: attemptNumber });
         }
@@ -534,6 +534,8 @@ describe('idempotency keys', () => {
     idempotencyKey: key,
     fingerprint: Buffer.alloc(32),
     payload: Buffer.from('{}'),
+    contentType: null,
+    sourceId: null,
     requestId: null,
     receivedAt: new Date(at),
     wantedBy: [],
@@ -689,23 +691,6 @@ it('makes partitions for the days ahead, and moves into them what came before', 
   expect(await rows.query('select 1 from event_20260110')).toHaveLength(1);
 });
 
-function delivered(deliveryId: string, attemptNumber: number): AttemptResult {
-  return {
-    deliveryId,
-    attemptNumber,
-    startedAt: new Date(),
-    durationMs: 1,
-    statusCode: 204,
-    success: true,
-    error: null,
-    responseHeaders: null,
-    responseBody: null,
-    status: 'delivered',
-    retryInMs: null,
-    deadReason: null,
-  };
-}
-
 /** Ingests, claims and records without a pause until it is stopped, which throws what failed meanwhile. */
 async function busyEngine(): Promise<{ rounds(): number; stop(): Promise<void> }> {
   const source = await new DataSource(dataSourceOptions(database.url, 6)).initialize();
@@ -725,6 +710,8 @@ async function busyEngine(): Promise<{ rounds(): number; stop(): Promise<void> }
         idempotencyKey: id,
         fingerprint: Buffer.alloc(32),
         payload: Buffer.from('{}'),
+        contentType: null,
+        sourceId: null,
         requestId: null,
         receivedAt: new Date(now),
         wantedBy: [{ id: subscription }],
@@ -733,7 +720,7 @@ async function busyEngine(): Promise<{ rounds(): number; stop(): Promise<void> }
   };
   const deliver = async () => {
     const claimed = await engine.claimDue([{ subscriptionId: subscription, quota: 20 }], 60);
-    await engine.record(claimed.map(({ id, attempt_number }) => delivered(id, attempt_number)));
+    await engine.record(claimed.map((one) => delivered(one)));
     return claimed.length;
   };
   const loops = [ingest, ingest, ingest, deliver, deliver].map(async (work) => {

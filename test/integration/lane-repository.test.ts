@@ -9,6 +9,7 @@ import { createDataSource } from '../../src/persistence/data-source.js';
 import { EventRepository } from '../../src/persistence/repositories/event.repository.js';
 import { LaneRepository } from '../../src/persistence/repositories/lane.repository.js';
 import { createDatabase } from '../support/database.js';
+import { delivered } from '../support/results.js';
 import { Rows } from '../support/rows.js';
 
 let lanes: LaneRepository;
@@ -47,6 +48,8 @@ async function insert(payloads: Buffer[], subscriptionId = uuidV7(Date.now())): 
         idempotencyKey: null,
         fingerprint: Buffer.alloc(32),
         payload,
+        contentType: null,
+        sourceId: null,
         requestId: 'r',
         receivedAt: new Date(nowMs),
         wantedBy: [{ id: subscriptionId }],
@@ -100,29 +103,35 @@ it('claims again when the lease has run out, and lets the late result of the fir
   const [late] = await claim(subscriptionId, 1, 0);
   const [current] = await claim(subscriptionId, 1);
   expect(current).toMatchObject({ id: late!.id, attempt_number: 2, interrupted: true });
-  const result = {
-    deliveryId: late!.id,
-    startedAt: new Date(),
-    durationMs: 1,
-    statusCode: 200,
-    success: true,
-    error: null,
-    responseHeaders: null,
-    responseBody: null,
-    status: 'delivered' as const,
-    retryInMs: null,
-    deadReason: null,
-  };
-  expect(await lanes.record([{ ...result, attemptNumber: 1 }])).toEqual(new Set());
+  expect(await lanes.record([delivered(late!)])).toEqual(new Set());
   const [row] = await database.run<{ status: string }>('select status from delivery where id = $1', [
     late!.id,
   ]);
   expect(row?.status).toBe('delivering');
-  expect(await lanes.record([{ ...result, attemptNumber: 2 }])).toEqual(new Set([late!.id]));
+  expect(await lanes.record([delivered(current!)])).toEqual(new Set([late!.id]));
   const attempts = await database.run('select attempt_number from delivery_attempt where delivery_id = $1', [
     late!.id,
   ]);
   expect(attempts).toHaveLength(2);
+});
+
+it.each([
+  ['an interruption gives way to the answer that came late', [0, null], [5, 200], [5, 200]],
+  ['an answer stays when it is taken for interrupted', [5, 200], [0, null], [5, 200]],
+  ['so does a timeout', [1_000, null], [0, null], [1_000, null]],
+  ['and what failed at once', [0, null], [0, null], [0, null]],
+] as const)('%s', async (_, first, second, kept) => {
+  const [claimed] = await claim(await insert([Buffer.from('1')]), 1);
+  for (const [index, [durationMs, statusCode]] of [first, second].entries()) {
+    const ending = { success: statusCode === 200, status: 'retrying', error: `entry ${index}` } as const;
+    await lanes.record([delivered(claimed!, { durationMs, statusCode, ...ending, retryInMs: 1 })]);
+  }
+  const [row] = await database.run<{ duration_ms: number; status_code: number | null; error: string }>(
+    'select duration_ms, status_code, error from delivery_attempt where delivery_id = $1',
+    [claimed!.id],
+  );
+  const isFirst = first[0] === kept[0] && first[1] === kept[1];
+  expect(row).toEqual({ duration_ms: kept[0], status_code: kept[1], error: `entry ${isFirst ? 0 : 1}` });
 });
 
 it('a released delivery is as if it had never been claimed', async () => {
@@ -190,20 +199,8 @@ it('one result that Postgres refuses does not spoil the others of its batch', as
   const subscriptionId = await insert([Buffer.from('1'), Buffer.from('2'), Buffer.from('3')]);
   const claimed = await claim(subscriptionId, 3);
   const writer = new ResultWriter(lanes, loadConfig({}), createLogger('silent', 'test'));
-  const result = (index: number, responseHeaders: string | null) => ({
-    deliveryId: claimed[index]!.id,
-    attemptNumber: 1,
-    startedAt: new Date(),
-    durationMs: 1,
-    statusCode: 200,
-    success: true,
-    error: null,
-    responseHeaders,
-    responseBody: null,
-    status: 'delivered' as const,
-    retryInMs: null,
-    deadReason: null,
-  });
+  const result = (index: number, responseHeaders: string | null) =>
+    delivered(claimed[index]!, { responseHeaders });
   const recorded = await Promise.all([
     writer.record(result(0, '{}')),
     writer.record(result(1, 'not JSON')),

@@ -142,7 +142,7 @@ it('a hanging subscriber with thousands of due deliveries does not slow another 
   }
   await subscribe(tenant, '/ok/brisk', { event_types: ['brisk'] });
   await send(tenant, 2_000, 'stuck');
-  await waitFor(() => simulator.total > 20, { what: 'the hanging requests' });
+  await waitFor(() => simulator.total >= 10, { what: 'the hanging requests' });
 
   const from = Date.now();
   await send(tenant, 200, 'brisk');

@@ -13,9 +13,10 @@ let caller: pg.Client;
 beforeEach(async () => {
   database = await createDatabase();
   const source = await createDataSource(database.url).initialize();
-  for (const { name } of source.migrations.slice(-2)) {
-    expect(name).toMatch(/^(ManageTenants|CreateAuditLog)/);
+  // As it was before the migration that changes tables which everybody uses.
+  for (const { name } of source.migrations.slice().reverse()) {
     await source.undoLastMigration();
+    if (name?.startsWith('ManageTenants')) break;
   }
   await source.destroy();
   [backup, caller] = [await connect(), await connect()];

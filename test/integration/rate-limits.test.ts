@@ -1,5 +1,6 @@
 import { setTimeout as after } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { freshMetrics } from '../support/metrics.js';
 import { client, type Posthorn, startPosthorn, type TestTenant } from '../support/posthorn.js';
 import { freshRedis } from '../support/redis.js';
 import { waitFor } from '../support/wait-for.js';
@@ -149,7 +150,7 @@ describe('the rate limit of a tenant', () => {
   it('is counted', async () => {
     const tenant = await limited(1);
     const hits = async (): Promise<number> => {
-      const { text } = await posthorn.anonymous.request('GET', '/metrics');
+      const text = await freshMetrics(posthorn.anonymous);
       return Number(/^webhook_rate_limit_hits_total\{limit="tenant"\} (\d+)/m.exec(text)?.[1] ?? 0);
     };
     await get(tenant);

@@ -1,10 +1,13 @@
+import { randomUUID } from 'node:crypto';
 import { Webhook } from 'standardwebhooks';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { KeyRing, type SealedSecret } from '../../src/domain/encryption.js';
+import { isSecret } from '../../src/domain/signature.js';
 import {
   MissingEncryptionKey,
   protectSecrets,
   reencryptSecrets,
+  requireNoSealedSecrets,
 } from '../../src/persistence/secrets-at-rest.js';
 import { Simulator, startSimulator } from '../../src/simulator/simulator.js';
 import { createDatabase } from '../support/database.js';
@@ -150,14 +153,25 @@ describe('a secret that cannot be decrypted', () => {
     expect(status.body.attempts).toHaveLength(2);
     expect(simulator.total).toBe(0);
     const refused = await tenant.request('GET', `/subscriptions/${thief.id}/secret`);
-    expect(refused).toMatchObject({ status: 500, body: { code: 'internal' } });
+    expect(refused).toMatchObject({ status: 409, body: { code: 'secret_unreadable' } });
+    expect(refused.body.detail).toContain('ENCRYPTION_KEY');
+    // What cannot sign can have no overlap: nothing would be delivered until it is over.
+    for (const body of [undefined, { overlap_seconds: 1 }]) {
+      expect(await tenant.request('POST', `/subscriptions/${thief.id}/rotate-secret`, body)).toMatchObject({
+        status: 409,
+        body: { code: 'secret_unreadable' },
+      });
+    }
     expect((await tenant.request('GET', `/subscriptions/${thief.id}`)).status).toBe(200);
 
     // The worker goes on with others meanwhile.
     await tenant.request('POST', '/events', { event_type: 'other', payload: {} });
     await simulator.waitFor(1);
 
-    await tenant.request('PATCH', `/subscriptions/${thief.id}`, { secret: OWN });
+    const mended = { secret: OWN, overlap_seconds: 0 };
+    await tenant.request('POST', `/subscriptions/${thief.id}/rotate-secret`, mended);
+    expect(await secretOf(tenant, thief.id)).toMatchObject({ secret: OWN, previous_secret: null });
+    expect((await storedIn(rows)).find(({ id }) => id === thief.id)!.previous_secret).toBeNull();
     expect((await tenant.request('POST', `/dlq/${letter.id}/retry`)).status).toBeLessThan(300);
     await simulator.waitFor(2);
     const { body, headers } = simulator.received[1]!;
@@ -333,12 +347,12 @@ describe('keys', () => {
       tenant.request('PATCH', `/subscriptions/${id}`, { description: 'meanwhile' }),
       tenant.request('POST', '/events', { event_type: 'a', payload: {} }),
     ]);
-    expect(result).toEqual({ changed: 800, unreadable: [] });
+    expect(result).toEqual({ changed: 800, unreadable: [], replaced: [] });
     expect(told).toEqual([
       [500, 800],
       [800, 800],
     ]);
-    expect(await reencryptSecrets(url, both, never)).toEqual({ changed: 0, unreadable: [] });
+    expect(await reencryptSecrets(url, both, never)).toEqual({ changed: 0, unreadable: [], replaced: [] });
     await simulator.waitFor(1);
     await tenant.request('POST', '/events', { event_type: 'a', payload: {} });
     await simulator.waitFor(2);
@@ -364,7 +378,107 @@ describe('keys', () => {
       `update subscription set secret = (select secret from subscription where id = $1) where id = $2`,
       ids,
     );
-    expect(await reencryptSecrets(url, both, () => undefined)).toEqual({ changed: 1, unreadable: [ids[1]] });
+    expect(await reencryptSecrets(url, both, () => undefined)).toEqual({
+      changed: 1,
+      unreadable: [{ table: 'subscription', tenantId: tenant, id: ids[1] }],
+      replaced: [],
+    });
     await expect(protectSecrets(url, fresh)).rejects.toThrow(`${old.firstId} (1 secret)`);
+  });
+
+  it('that are lost: what no key opens gets a new secret when that is asked for, and nothing else does', async () => {
+    const { url, rows } = await database();
+    const tenant = await rows.tenant();
+    const subscriptions = await Promise.all(Array.from({ length: 7 }, () => rows.subscription(tenant)));
+    const [lost, kept, moved, later, mixed, plain, reversed] = subscriptions as [
+      string,
+      string,
+      string,
+      string,
+      string,
+      string,
+      string,
+    ];
+    const source = randomUUID();
+    await rows.query(
+      `insert into source (id, tenant_id, name, provider, settings, secret, is_active, allowed_ips)
+       values ($1, $2, 'stripe', 'stripe', '{}', 'chosen by Stripe', true, '{}')`,
+      [source, tenant],
+    );
+    await rows.query('create table spare as select * from subscription where id = any($1)', [
+      [kept, moved, mixed, plain, reversed],
+    ]);
+    await rows.query('delete from subscription where id in (select id from spare)');
+    await protectSecrets(url, old);
+    const under = async (keys: KeyRing, id: string, secret: string, column: string): Promise<void> => {
+      const sealed = keys.encrypt(secret, { table: 'subscription', tenantId: tenant, id });
+      await rows.query(`update subscription set ${column} = $1 where id = $2`, [sealed, id]);
+    };
+    await rows.query('insert into subscription select * from spare');
+    await under(fresh, kept, OWN, 'secret');
+    await rows.query(
+      'update subscription set secret = (select secret from subscription where id = $1) where id = $2',
+      [kept, moved],
+    );
+    await rows.query(`update subscription set secret = replace(secret, 'enc:v1', 'enc:v2') where id = $1`, [
+      later,
+    ]);
+    await under(fresh, mixed, OTHER, 'secret');
+    await under(old, mixed, OWN, 'previous_secret');
+    await under(old, reversed, OTHER, 'secret');
+    await under(fresh, reversed, OWN, 'previous_secret');
+    const before = await storedIn(rows);
+
+    await expect(protectSecrets(url, fresh)).rejects.toThrow(MissingEncryptionKey);
+    await expect(reencryptSecrets(url, fresh, never)).rejects.toThrow(MissingEncryptionKey);
+    expect(await storedIn(rows)).toEqual(before);
+
+    const told: [number, number][] = [];
+    const { changed, unreadable, replaced } = await reencryptSecrets(url, fresh, (...now) => told.push(now), {
+      replaceLost: true,
+    });
+    const name = (table: string, id: string) => ({ table, tenantId: tenant, id });
+    expect(replaced).toHaveLength(5);
+    expect(replaced).toEqual(
+      expect.arrayContaining([
+        ...[lost, moved, later, reversed].map((id) => name('subscription', id)),
+        name('source', source),
+      ]),
+    );
+    expect({ changed, unreadable, told }).toEqual({
+      changed: 2,
+      unreadable: [],
+      told: [
+        [7, 8],
+        [8, 8],
+      ],
+    });
+
+    const after = new Map((await storedIn(rows)).map((row) => [row.id, row]));
+    expect(after.get(kept)).toEqual(before.find(({ id }) => id === kept));
+    expect(opened(fresh, after.get(mixed)!)).toEqual([OTHER, null]);
+    expect(opened(fresh, after.get(plain)!)).toEqual([expect.stringMatching(/^whsec_/), null]);
+    const made = [lost, moved, later, reversed].map((id) => {
+      const [secret, previous] = opened(fresh, after.get(id)!);
+      expect(isSecret(secret)).toBe(true);
+      expect(previous).toBeNull();
+      return secret;
+    });
+    expect(new Set([...made, OWN, OTHER]).size).toBe(6);
+    await protectSecrets(url, fresh);
+    const again = await reencryptSecrets(url, fresh, () => undefined, { replaceLost: true });
+    expect(again).toEqual({ changed: 0, unreadable: [], replaced: [] });
+  });
+
+  it('that nobody needs are not asked for', async () => {
+    const { url, rows } = await database();
+    const tenant = await rows.tenant();
+    await rows.subscription(tenant);
+    await requireNoSealedSecrets(url, 'advice');
+    expect([await protectSecrets(url, old), await protectSecrets(url, old)]).toEqual([1, 0]);
+    await expect(requireNoSealedSecrets(url, 'advice')).rejects.toThrow(`${old.firstId} (1 secret). advice`);
+    // As it is before the first migration.
+    await rows.query('drop table source, subscription cascade');
+    await requireNoSealedSecrets(url, 'advice');
   });
 });

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { LaneRepository } from '../../src/persistence/repositories/lane.repository.js';
 import { Posthorn, startPosthorn, TestTenant } from '../support/posthorn.js';
 import { freshRedis } from '../support/redis.js';
+import { delivered } from '../support/results.js';
 import { Rows } from '../support/rows.js';
 
 const UNKNOWN_ID = '0198c0de-7a5e-7b1c-9d3e-5f0a1b2c3d4e';
@@ -133,7 +134,7 @@ describe('deliveries', () => {
   it('filters by subscription, type, status and event', async () => {
     const other = await rows.subscription(tenant.id);
     const event = await rows.event(tenant.id);
-    const older = await rows.event(tenant.id, { at: Date.now() - 5_000 });
+    const older = await rows.event(tenant.id, { at: Date.now() - 5_000, eventType: 'order.sent' });
     const a = await rows.delivery(tenant.id, event, subscription, { status: 'dead' });
     const b = await rows.delivery(tenant.id, older, other, { status: 'delivered', eventType: 'order.sent' });
 
@@ -311,22 +312,7 @@ describe('cancel', () => {
     const [claimed] = await lanes.claimDue([{ subscriptionId: subscription, quota: 1 }], 60);
 
     await tenant.request('POST', `/deliveries/${id}/cancel`);
-    const changed = await lanes.record([
-      {
-        deliveryId: id,
-        attemptNumber: claimed!.attempt_number,
-        startedAt: new Date(),
-        durationMs: 5,
-        statusCode: 200,
-        success: true,
-        error: null,
-        responseHeaders: null,
-        responseBody: null,
-        status: 'delivered',
-        retryInMs: null,
-        deadReason: null,
-      },
-    ]);
+    const changed = await lanes.record([delivered(claimed!)]);
 
     expect(changed.size).toBe(0);
     expect((await get(`/status/delivery/${id}`)).body).toMatchObject({

@@ -48,6 +48,7 @@ const REFUSED: [field: string, value: unknown, path?: string][] = [
   ['secret', 'whsec_no-base64-at-all-but-long-enough'],
   ['secret', 'whsec_AAAA'],
   ['secret', 'sécret-sécret'],
+  ['secret', 'enc:v2:which-looks-encrypted'],
 
   ['is_active', null],
   ['is_active', 'true'],
@@ -71,6 +72,7 @@ const REFUSED: [field: string, value: unknown, path?: string][] = [
   ['headers', { 'x-a': 'é' }, 'headers.x-a'],
   ['headers', { 'x-a': 'v'.repeat(4097) }, 'headers.x-a'],
   ['headers', { 'X-A': 'v', 'x-a': 'v' }, 'headers.x-a'],
+  ['headers', { 'x-a': '***' }, 'headers.x-a'],
   ...[
     'Content-Type',
     'content-length',
@@ -166,6 +168,20 @@ it('says which setting would allow a target address', async () => {
 
   expect(body.errors[0].message).toContain('127.0.0.1');
   expect(body.errors[0].message).toContain('ALLOW_TARGET_RANGES');
+});
+
+it('says how a secret may not begin, to rotate-secret too', async () => {
+  const { body } = await tenant.request('POST', '/subscriptions', { target_url: 'https://example.com' });
+  const secret = 'enc:v2:which-looks-encrypted';
+  for (const [method, path] of [
+    ['PATCH', `/subscriptions/${body.id}`],
+    ['POST', `/subscriptions/${body.id}/rotate-secret`],
+  ] as const) {
+    expect(await tenant.request(method, path, { secret })).toMatchObject({
+      status: 422,
+      body: { errors: [{ path: 'secret', message: expect.stringContaining('not begin with enc:') }] },
+    });
+  }
 });
 
 it('says that filters and order are not supported yet', async () => {

@@ -9,6 +9,7 @@ import { waitFor } from './wait-for.js';
 /** The built service in a process of its own, on a database of the tests' PostgreSQL. */
 export interface BuiltService {
   url: string;
+  pid: number;
   admin: Client;
   /** With the key of a tenant that this makes. */
   tenant(): Promise<Client>;
@@ -56,7 +57,7 @@ export async function startBuiltService({
   const url = await waitFor(
     () => {
       if (child.exitCode !== null) throw new Error(`It ended with ${child.exitCode}:\n${said.stderr}`);
-      return /API +(http:\S+)\/api\/v1/.exec(said.stderr)?.[1]?.replace('localhost', '127.0.0.1');
+      return /Health +(http:\S+)\/health/.exec(said.stderr)?.[1]?.replace('localhost', '127.0.0.1');
     },
     { what: 'Posthorn to start', timeoutMs: 30_000 },
   );
@@ -69,6 +70,7 @@ export async function startBuiltService({
   };
   return {
     url,
+    pid: child.pid!,
     admin,
     tenant: async () => client(url, (await admin.request('POST', '/tenants', { name: 'one' })).body.api_key),
     stdout: () => said.stdout,

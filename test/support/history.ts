@@ -24,7 +24,7 @@ export class History {
     this.quietTenantId = quiet.tenant_id;
   }
 
-  /** Tenants with a key each, and their subscriptions; no events yet. */
+  /** Tenants with a key each, their subscriptions and sources; no events yet. */
   static async begin(rows: Rows): Promise<History> {
     await rows.query(
       `insert into tenant (id, name) select gen_random_uuid(), 'tenant ' || n from generate_series(1, $1::int) as n`,
@@ -40,6 +40,13 @@ export class History {
               'whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA', '{}', '{}'
        from generate_series(1, $2::int) as n`,
       [TENANTS, SUBSCRIPTIONS],
+    );
+    // The one for POST /webhooks/ingest has the id of its tenant.
+    await rows.query(
+      `insert into source (id, tenant_id, name, provider, settings, secret, is_active, allowed_ips)
+       select case n when 1 then id else gen_random_uuid() end, id, 'a source',
+              case n when 1 then 'posthorn' else 'github' end, '{}', 'a secret', true, '{}'
+       from tenant, generate_series(1, 100) n`,
     );
     const subscriptions = await rows.query<{ id: string; tenant_id: string }>(
       'select id, tenant_id from subscription order by id limit 1',

@@ -31,7 +31,7 @@ export async function makeOneOfEach(
   const post = async (path: string, body: unknown): Promise<void> => {
     const { status, text } = await tenant.request('POST', path, body);
     if (status >= 300) throw new Error(`POST ${path} was answered ${status} ${text}`);
-    for (const [secret] of text.matchAll(/(?:whsec|ph)_[\w+/=-]{24,}/g)) secrets.add(secret);
+    for (const [secret] of text.matchAll(/(?:whsec|phs?)_[\w+/=-]{24,}/g)) secrets.add(secret);
   };
 
   for (const schedule of [[], [3_600]]) {
@@ -63,8 +63,9 @@ export async function makeOneOfEach(
   for (const operation of own) {
     const { method, path, example } = operation;
     if (method !== 'POST' || hasParameter(operation) || MADE_BY_HAND.includes(path)) continue;
-    if (own.some((other) => isList(other) && other.path === path))
-      await post(path, harmless(example, simulator.url, marker));
+    if (!own.some((other) => isList(other) && other.path === path)) continue;
+    // Two, so that the list has a second page.
+    for (let count = 0; count < 2; count++) await post(path, harmless(example, simulator.url, marker));
   }
   const holdings = await holdingsOf(tenant, operations);
 

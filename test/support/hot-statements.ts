@@ -4,6 +4,7 @@ import { loadConfig } from '../../src/config/config.js';
 import { uuidV7 } from '../../src/domain/uuid-v7.js';
 import { Database } from '../../src/persistence/database.js';
 import { ApiKeyEntity } from '../../src/persistence/entities/api-key.entity.js';
+import { SourceEntity } from '../../src/persistence/entities/source.entity.js';
 import { SubscriptionEntity } from '../../src/persistence/entities/subscription.entity.js';
 import { TenantEntity } from '../../src/persistence/entities/tenant.entity.js';
 import { ApiKeyRepository } from '../../src/persistence/repositories/api-key.repository.js';
@@ -11,17 +12,18 @@ import { DeadLetterRepository } from '../../src/persistence/repositories/dead-le
 import { DeliveryRepository } from '../../src/persistence/repositories/delivery.repository.js';
 import { EventRepository, type NewEvent } from '../../src/persistence/repositories/event.repository.js';
 import { HeartbeatRepository } from '../../src/persistence/repositories/heartbeat.repository.js';
-import {
-  LaneRepository,
-  type AttemptResult,
-  type ClaimedDelivery,
-} from '../../src/persistence/repositories/lane.repository.js';
+import { LaneRepository, type ClaimedDelivery } from '../../src/persistence/repositories/lane.repository.js';
 import { PartitionRepository } from '../../src/persistence/repositories/partition.repository.js';
 import { PurgeRepository } from '../../src/persistence/repositories/purge.repository.js';
+import { SearchRepository } from '../../src/persistence/repositories/search.repository.js';
+import { SourceRepository } from '../../src/persistence/repositories/source.repository.js';
+import { StatisticsRepository } from '../../src/persistence/repositories/statistics.repository.js';
 import { SubscriptionRepository } from '../../src/persistence/repositories/subscription.repository.js';
 import { TenantPurgeRepository } from '../../src/persistence/repositories/tenant-purge.repository.js';
 import { TenantRepository } from '../../src/persistence/repositories/tenant.repository.js';
+import type { DeliveryFilter } from '../../src/persistence/search/delivery-filter.js';
 import type { History } from './history.js';
+import { delivered } from './results.js';
 
 /** What the service asks Postgres often, or over large tables, and how it should be served. */
 export interface HotStatement {
@@ -49,6 +51,8 @@ export interface Picks {
 }
 
 const GREATEST_ID = 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+/** By which the rows of a page are read. */
+const LOADED = ['delivery_pkey', 'event_pkey'];
 const PAGE = { limit: 50, cursor: null };
 
 export const HOT_STATEMENTS: HotStatement[] = [
@@ -88,9 +92,9 @@ export const HOT_STATEMENTS: HotStatement[] = [
     blocks: 20 * 30,
   },
   {
-    does: 'records 50 results',
+    does: 'records 50 results, and what they add to the statistics',
     isNamed: true,
-    run: async ({ lanes }, { claimed }) => lanes.record((await claimed(50)).map(resultOf)),
+    run: async ({ lanes }, { claimed }) => lanes.record((await claimed(50)).map((one) => delivered(one))),
     indexes: ['delivery_pkey'],
     blocks: 50 * 30,
   },
@@ -149,20 +153,20 @@ export const HOT_STATEMENTS: HotStatement[] = [
   {
     does: 'lists 50 events',
     run: ({ events }, { tenantId }) => events.list(tenantId, PAGE, {}),
-    indexes: ['delivery_by_tenant|delivery_pkey', 'event_by_tenant|event_pkey'],
-    blocks: 50 * 25,
+    indexes: ['delivery_by_tenant|delivery_pkey', 'event_by_tenant', 'event_pkey'],
+    blocks: 50 * 40,
   },
   {
     does: 'lists 50 events of a tenant that has few',
     run: ({ events }, { history }) => events.list(history.quietTenantId, PAGE, {}),
-    indexes: ['delivery_by_tenant|delivery_pkey', 'event_by_tenant'],
+    indexes: ['delivery_by_tenant|delivery_pkey', 'event_by_tenant', 'event_pkey'],
     blocks: 50 * 25,
   },
   {
     does: 'lists 50 events of a type',
     run: ({ events }, { tenantId }) => events.list(tenantId, PAGE, { eventType: 'type.3' }),
-    indexes: ['delivery_by_tenant|delivery_pkey', 'event_by_tenant|event_pkey'],
-    blocks: 50 * 60,
+    indexes: ['delivery_by_tenant|delivery_pkey', 'event_by_type', 'event_pkey'],
+    blocks: 50 * 25,
   },
   {
     does: 'finds a delivery',
@@ -183,36 +187,57 @@ export const HOT_STATEMENTS: HotStatement[] = [
   {
     does: 'lists 50 deliveries',
     run: ({ deliveries }, { tenantId }) => deliveries.list(tenantId, PAGE, {}),
-    indexes: ['delivery_pkey|delivery_by_tenant'],
-    blocks: 80,
+    indexes: ['delivery_pkey', 'delivery_by_tenant'],
+    blocks: 200,
   },
   {
     does: 'lists 50 deliveries of a tenant that has few',
     run: ({ deliveries }, { history }) => deliveries.list(history.quietTenantId, PAGE, {}),
-    indexes: ['delivery_by_tenant'],
-    blocks: 150,
+    indexes: ['delivery_pkey', 'delivery_by_tenant'],
+    blocks: 300,
   },
   {
     does: 'lists the deliveries of a subscription',
     run: ({ deliveries }, { tenantId, busiest }) =>
       deliveries.list(tenantId, PAGE, { subscriptionId: busiest }),
-    indexes: ['delivery_by_subscription|delivery_pkey|delivery_by_tenant'],
-    blocks: 100,
+    indexes: ['delivery_by_subscription', 'delivery_pkey'],
+    blocks: 250,
   },
   {
     does: 'lists the deliveries of an event',
     run: async ({ deliveries }, { tenantId, history }) =>
-      deliveries.list(tenantId, PAGE, { eventId: (await history.delivery('delivered')).event_id }),
-    indexes: ['delivery_pkey|delivery_by_tenant'],
-    partitions: 1,
-    blocks: 20,
+      deliveries.list(tenantId, PAGE, { eventIds: [(await history.delivery('delivered')).event_id] }),
+    // The pairs name no partitions.
+    indexes: ['delivery_by_tenant', 'delivery_pkey'],
+    blocks: 50,
   },
   {
     does: 'lists 50 dead deliveries',
-    run: ({ deliveries }, { tenantId }) => deliveries.list(tenantId, PAGE, { status: 'dead' }),
-    indexes: ['delivery_dead'],
-    blocks: 150,
+    run: ({ deliveries }, { tenantId }) => deliveries.list(tenantId, PAGE, { statuses: ['dead'] }),
+    indexes: ['delivery_dead', 'delivery_pkey'],
+    blocks: 300,
   },
+  ...searches({
+    'by a type': [{ eventTypes: ['type.3'] }, ['event_by_type', 'delivery_by_tenant']],
+    'by three types': [
+      { eventTypes: ['type.3', 'type.4', 'type.19'] },
+      ['event_by_type', 'delivery_by_tenant'],
+    ],
+    'by a pattern': [{ eventTypes: ['*.7'] }, ['event_by_type', 'delivery_by_tenant']],
+    'by a status that is open': [{ statuses: ['retrying'] }, ['delivery_open']],
+    'by what is dead or cancelled': [
+      { statuses: ['dead', 'cancelled'] },
+      ['delivery_dead', 'delivery_cancelled'],
+    ],
+    'by a status code': [{ statusCodes: { least: 500, greatest: 599 } }, ['delivery_failed'], 'nothing'],
+    'by an error': [{ error: 'timeout' }, ['delivery_failed'], 'nothing'],
+    'by a value in the payload': [
+      { statuses: ['retrying'], payload: [{ path: ['id'], equals: 'x' }] },
+      ['delivery_open', 'event_pkey'],
+      'nothing',
+    ],
+    'by what is delivered': [{ statuses: ['delivered'] }, ['delivery_by_tenant']],
+  }),
   {
     does: 'retries a delivery',
     run: async ({ deliveries }, { tenantId, history }) =>
@@ -305,11 +330,15 @@ export const HOT_STATEMENTS: HotStatement[] = [
     indexes: [
       'tenant_pkey|tenant_to_remove',
       'delivery_by_tenant',
-      'event_by_tenant',
+      // Whether there is one at all: of an index that begins with the tenant, any will do.
+      'event_by_tenant|event_by_type',
       'idempotency_key_pkey',
       'idempotency_key_old_pkey',
+      'delivery_stat_pkey',
+      'delivery_stat_delta_by_subscription',
+      'dead_letter_count_pkey',
     ],
-    blocks: 90,
+    blocks: 100,
   },
   {
     does: 'counts what is open and dead',
@@ -318,9 +347,72 @@ export const HOT_STATEMENTS: HotStatement[] = [
     blocks: 1_500,
   },
   {
+    does: 'adds up statistics',
+    isNamed: true,
+    run: async ({ lanes, statistics }, { claimed }) => {
+      await lanes.record((await claimed(50)).map((one) => delivered(one)));
+      await statistics.fold(100);
+    },
+    indexes: ['delivery_pkey', 'delivery_stat_delta_by_subscription', 'tenant_pkey'],
+    blocks: 50 * 30 + 500,
+  },
+  {
+    does: 'notes how many dead letters everybody has',
+    run: async ({ statistics }) => {
+      await statistics.sampleDeadLetters();
+    },
+    indexes: ['delivery_dead', 'dead_letter_count_pkey'],
+    blocks: 8_000,
+  },
+  {
+    does: 'counts the dead letters of a tenant',
+    run: ({ statistics }, { tenantId }) => statistics.now({ tenantId, subscriptionId: null }),
+    indexes: ['delivery_dead'],
+    blocks: 1_500,
+  },
+  {
+    does: 'finds the statistics of a subscription',
+    run: ({ statistics }, { tenantId, busiest }) =>
+      statistics.series({ tenantId, subscriptionId: busiest }, 'hour', new Date(0), new Date()),
+    indexes: ['delivery_stat_pkey', 'delivery_stat_delta_by_subscription'],
+    blocks: 60,
+  },
+  {
+    does: 'finds the subscriptions with the most failures',
+    run: ({ statistics }, { tenantId }) => statistics.worst(tenantId, new Date(0), new Date(), 100),
+    indexes: ['delivery_stat_pkey', 'delivery_stat_delta_by_subscription'],
+    blocks: 200,
+  },
+  {
+    does: 'deletes old statistics',
+    run: ({ purge }) => purge.deleteStatistics('hour', 0),
+    indexes: ['delivery_stat_by_age'],
+    blocks: 20,
+  },
+  {
+    does: 'deletes the statistics of a tenant',
+    run: ({ tenantPurge }) => tenantPurge.deleteStatistics(uuidV7(1), 'delivery_stat'),
+    indexes: ['delivery_stat_pkey'],
+    blocks: 20,
+  },
+  {
     does: 'finds the owners of keys',
     run: ({ apiKeys }, { tenantId }) => apiKeys.findOwners([hashOf(tenantId)]),
     indexes: ['api_key_hash_key', 'tenant_pkey'],
+    blocks: 8,
+  },
+  {
+    does: 'finds sources for their doors',
+    isNamed: true,
+    run: ({ sources }, { tenantId }) => sources.findServed([tenantId]),
+    indexes: ['source_pkey', 'tenant_pkey'],
+    blocks: 8,
+  },
+  {
+    does: 'finds the source of a tenant for its own events',
+    isNamed: true,
+    run: ({ sources }, { tenantId }) => sources.findServedForIngest([tenantId]),
+    indexes: ['source_ingest_key', 'tenant_pkey'],
     blocks: 8,
   },
   {
@@ -352,6 +444,24 @@ export const HOT_STATEMENTS: HotStatement[] = [
   },
 ];
 
+/** One search each, with counts, and the indexes of its steps; each also loads what it found. */
+function searches(
+  by: Record<string, [filter: DeliveryFilter, indexes: string[], found?: 'nothing']>,
+): HotStatement[] {
+  return Object.entries(by).map(([name, [filter, indexes, found]]) => ({
+    does: `searches ${name}`,
+    run: ({ search }, { tenantId }) =>
+      search.search(tenantId, filter, {
+        limit: 50,
+        cut: null,
+        counts: { by: 'hour', most: 1_000, budgetMs: 10_000 },
+        budgetMs: 10_000,
+      }),
+    indexes: [...indexes, ...(found === 'nothing' ? [] : LOADED)],
+    blocks: 30_000,
+  }));
+}
+
 export function repositoriesOf(source: DataSource) {
   const database = new Database(source);
   return {
@@ -363,6 +473,9 @@ export function repositoriesOf(source: DataSource) {
     lanes: new LaneRepository(database),
     partitions: new PartitionRepository(database),
     purge: new PurgeRepository(database),
+    sources: new SourceRepository(source.getRepository(SourceEntity), database, loadConfig({})),
+    statistics: new StatisticsRepository(database),
+    search: new SearchRepository(database),
     subscriptions: new SubscriptionRepository(
       source.getRepository(SubscriptionEntity),
       database,
@@ -384,25 +497,12 @@ function newEvent(tenantId: string, subscriptionId: string): NewEvent {
     idempotencyKey: id,
     fingerprint: Buffer.alloc(32),
     payload: Buffer.alloc(300, 'x'),
+    contentType: null,
+    sourceId: null,
     requestId: null,
     receivedAt: new Date(nowMs),
     wantedBy: [{ id: subscriptionId }],
   };
 }
-
-const resultOf = ({ id, attempt_number }: ClaimedDelivery): AttemptResult => ({
-  deliveryId: id,
-  attemptNumber: attempt_number,
-  startedAt: new Date(),
-  durationMs: 1,
-  statusCode: 200,
-  success: true,
-  error: null,
-  responseHeaders: null,
-  responseBody: null,
-  status: 'delivered',
-  retryInMs: null,
-  deadReason: null,
-});
 
 const hashOf = (text: string): Buffer => createHash('sha256').update(text).digest();

@@ -6,7 +6,7 @@ import {
   type ServiceAction,
 } from '../../domain/audit-action.js';
 import { systemClock } from '../../domain/clock.js';
-import type { ProblemCode } from '../../domain/errors.js';
+import { type ProblemCode, PROBLEMS } from '../../domain/errors.js';
 import { uuidV7, uuidV7Floor } from '../../domain/uuid-v7.js';
 import { Connection, Database } from '../database.js';
 import { Page, PageRequest, toPage } from '../page.js';
@@ -64,12 +64,24 @@ export interface AuditRow {
   request_id: string | null;
 }
 
+/** How they ended; `failed` is whatever did not end with `ok`, nor is being done. */
+export const AUDIT_RESULT_FILTERS = [
+  'ok',
+  'begun',
+  'failed',
+  ...(Object.keys(PROBLEMS) as ProblemCode[]),
+] as const;
+
+export type AuditResultFilter = (typeof AUDIT_RESULT_FILTERS)[number];
+
 export interface AuditFilter {
   action?: AuditAction | undefined;
   objectType?: AuditObjectType | undefined;
   /** The object itself, or what came of the action. */
   objectId?: string | undefined;
   actorId?: string | undefined;
+  actorKind?: ActorKind | undefined;
+  result?: AuditResultFilter | undefined;
   /** At this time or later. */
   from?: Date | undefined;
   /** Before this time. */
@@ -79,11 +91,13 @@ export interface AuditFilter {
 const COLUMNS = `a.id, a.at, a.tenant_id, a.actor_kind, a.actor_id, a.actor_name, a.action, a.object_type, a.object_id,
   a.new_id, a.fields, a.status_code, a.result, a.ip, a.user_agent, a.request_id`;
 
-/** Parameters $2 to $8; see {@link filterValues}. The time is in the ids, so it is a range of the index. */
+/** Parameters $2 to $10; see {@link filterValues}. The time is in the ids, so it is a range of the index. */
 const MATCHES = `
   ($2::uuid is null or a.id < $2) and ($3::uuid is null or a.id >= $3) and ($4::uuid is null or a.id < $4)
   and ($5::text is null or a.action = $5) and ($6::text is null or a.object_type = $6)
-  and ($7::uuid is null or a.object_id = $7 or a.new_id = $7) and ($8::uuid is null or a.actor_id = $8)`;
+  and ($7::uuid is null or a.object_id = $7 or a.new_id = $7) and ($8::uuid is null or a.actor_id = $8)
+  and ($9::text is null or a.actor_kind = $9)
+  and ($10::text is null or a.result = $10 or ($10 = 'failed' and a.result not in ('ok', 'begun')))`;
 
 @Injectable()
 export class AuditRepository {
@@ -158,7 +172,7 @@ export class AuditRepository {
   /** What was done by a tenant or to it, newest first. Uses audit_log_by_tenant. */
   async list(tenantId: string, page: PageRequest, filter: AuditFilter): Promise<Page<AuditRow>> {
     const rows = await this.database.run<AuditRow>(
-      `select ${COLUMNS} from audit_log a where a.tenant_id = $1 and ${MATCHES} order by a.id desc limit $9`,
+      `select ${COLUMNS} from audit_log a where a.tenant_id = $1 and ${MATCHES} order by a.id desc limit $11`,
       [tenantId, ...filterValues(page, filter), page.limit + 1],
     );
     return toPage(rows, page.limit);
@@ -176,7 +190,7 @@ export class AuditRepository {
 
 function filterValues(
   { cursor }: PageRequest,
-  { from, to, action, objectType, objectId, actorId }: AuditFilter,
+  { from, to, action, objectType, objectId, actorId, actorKind, result }: AuditFilter,
 ): unknown[] {
   const floor = (time: Date | undefined) => (time ? uuidV7Floor(Math.max(0, time.getTime())) : null);
   return [
@@ -187,5 +201,7 @@ function filterValues(
     objectType ?? null,
     objectId ?? null,
     actorId ?? null,
+    actorKind ?? null,
+    result ?? null,
   ];
 }

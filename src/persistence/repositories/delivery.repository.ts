@@ -1,7 +1,10 @@
 import { Injectable } from '@nestjs/common';
 import { DeadReason, DeliveryStatus } from '../../domain/delivery-status.js';
 import { Database } from '../database.js';
-import { Page, PageRequest, toPage } from '../page.js';
+import { Page, PageRequest, pageUpTo } from '../page.js';
+import type { DeliveryFilter } from '../search/delivery-filter.js';
+import { walkDeliveries } from '../search/delivery-walk.js';
+import { olderThan } from '../search/walk.js';
 
 export interface DeliveryRow {
   id: string;
@@ -30,14 +33,6 @@ export interface AttemptRow {
   response_body: string | null;
 }
 
-export interface DeliveryFilter {
-  subscriptionId?: string | undefined;
-  eventType?: string | undefined;
-  status?: DeliveryStatus | undefined;
-  /** The id of the event row, not the name that its sender gave it. */
-  eventId?: string | undefined;
-}
-
 export const DELIVERY_COLUMNS = `d.id, d.event_id, d.subscription_id, d.event_type, d.status, d.attempt_count,
   d.next_attempt_at, d.last_status_code, d.last_error, d.dead_reason, d.dead_at, d.created_at, d.completed_at`;
 
@@ -45,12 +40,13 @@ export const DELIVERY_COLUMNS = `d.id, d.event_id, d.subscription_id, d.event_ty
 export const REOPENED = `
   status = case when d.next_attempt_at is null then 'pending' else d.status end,
   budget_start = case when d.next_attempt_at is null then d.attempt_count else d.budget_start end,
-  next_attempt_at = now(), leased_until = null, dead_reason = null, dead_at = null, completed_at = null`;
+  next_attempt_at = now(), leased_until = null, dead_reason = null, dead_at = null, cancelled_at = null,
+  completed_at = null`;
 
 /** What a person's cancel or discard sets. A worker that has it in hand can only record its attempt any more. */
 export const CANCELLED = `
   status = 'cancelled', next_attempt_at = null, leased_until = null, dead_reason = null, dead_at = null,
-  completed_at = now()`;
+  cancelled_at = now(), completed_at = now()`;
 
 /** Whether there is anybody to deliver to. Uses subscription_pkey. */
 export const HAS_SUBSCRIPTION = `
@@ -82,35 +78,23 @@ export class DeliveryRepository {
   }
 
   /**
-   * A tenant's deliveries, newest first. Uses delivery_by_tenant or delivery_by_subscription; for the dead
-   * delivery_dead, and for those of one event the range of primary keys that its millisecond spans.
+   * A tenant's deliveries, newest first. Where little of much fits, a page may be short of rows and yet have a next one:
+   * see walk.
    */
   async list(
     tenantId: string,
     { limit, cursor }: PageRequest,
-    { subscriptionId, eventType, status, eventId }: DeliveryFilter,
+    filter: DeliveryFilter,
   ): Promise<Page<DeliveryRow>> {
-    const [low, high] = eventId === undefined ? [null, null] : idsOfSameMillisecond(eventId);
+    const { ids, reached } = await walkDeliveries(this.database, tenantId, filter, olderThan(cursor, limit));
+    if (ids.length === 0) return pageUpTo([], reached);
     const rows = await this.database.run<DeliveryRow>(
       `select ${DELIVERY_COLUMNS} from delivery d
-       where d.tenant_id = $1 and ($2::uuid is null or d.id < $2)
-         and ($3::uuid is null or d.subscription_id = $3) and ($4::text is null or d.event_type = $4)
-         and ($5::text is null or d.status = $5) and ($5::text is distinct from 'dead' or d.dead_at is not null)
-         and ($6::uuid is null or (d.event_id = $6 and d.id >= $7 and d.id <= $8))
-       order by d.id desc limit $9`,
-      [
-        tenantId,
-        cursor,
-        subscriptionId ?? null,
-        eventType ?? null,
-        status ?? null,
-        eventId ?? null,
-        low,
-        high,
-        limit + 1,
-      ],
+       where d.id = any ($2::uuid[]) and (d.tenant_id = $1) is true order by d.id desc
+       /* all tenants: of the ids only what is this one's */`,
+      [tenantId, ids],
     );
-    return toPage(rows, limit);
+    return pageUpTo(rows, reached);
   }
 
   /**

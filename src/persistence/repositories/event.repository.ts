@@ -3,7 +3,9 @@ import { DeliveryCounts } from '../../domain/delivery-status.js';
 import { uuidTime, uuidV7, uuidV7Floor } from '../../domain/uuid-v7.js';
 import { arrayLiteral } from '../array-literal.js';
 import { Database } from '../database.js';
-import { Page, PageRequest, toPage } from '../page.js';
+import { Page, PageRequest, pageUpTo } from '../page.js';
+import type { EventFilter } from '../search/delivery-filter.js';
+import { olderThan, walkEvents } from '../search/walk.js';
 
 /** An event as it is written, with the deliveries it is to have. */
 export interface NewEvent {
@@ -15,6 +17,10 @@ export interface NewEvent {
   /** SHA-256 of what must be equal for a repetition to count as the same event. */
   fingerprint: Buffer;
   payload: Buffer;
+  /** Null: application/json. */
+  contentType: string | null;
+  /** Null when it was handed in with an API key. */
+  sourceId: string | null;
   requestId: string | null;
   receivedAt: Date;
   /**
@@ -30,6 +36,9 @@ export interface EventRow {
   event_id: string;
   event_type: string;
   idempotency_key: string | null;
+  /** Null: application/json. */
+  content_type: string | null;
+  source_id: string | null;
   request_id: string | null;
   delivery_count: number;
   received_at: Date;
@@ -37,6 +46,15 @@ export interface EventRow {
 
 export interface StoredEvent extends EventRow {
   counts: DeliveryCounts;
+}
+
+export interface StoredPayload {
+  /** As it was handed in. */
+  bytes: Buffer;
+  /** Null: application/json. */
+  contentType: string | null;
+  /** Null when it was handed in with an API key: then it is JSON. */
+  sourceId: string | null;
 }
 
 export interface KeyedEvent {
@@ -57,11 +75,11 @@ const INSERT_EVENTS = {
     with input as (
       select id, tenant_id, event_id, event_type, idempotency_key, fingerprint,
              substring($7::bytea from payload_offset for payload_length) as payload,
-             request_id, received_at, delivery_count
+             content_type, source_id, request_id, received_at, delivery_count
       from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[], $8::int[], $9::int[],
-                  $10::text[], $11::timestamptz[], $12::int[])
+                  $10::text[], $11::timestamptz[], $12::int[], $17::text[], $18::uuid[])
         as t(id, tenant_id, event_id, event_type, idempotency_key, fingerprint, payload_offset, payload_length,
-             request_id, received_at, delivery_count)
+             request_id, received_at, delivery_count, content_type, source_id)
     ), known as (
       select input.id from input
       join idempotency_key_old k on k.tenant_id = input.tenant_id and k.key = input.idempotency_key
@@ -76,9 +94,10 @@ const INSERT_EVENTS = {
     ), accepted as (
       select * from input where idempotency_key is null or id in (select event_id from keyed)
     ), stored as (
-      insert into event (id, tenant_id, event_id, event_type, idempotency_key, payload, request_id,
-                         delivery_count, received_at)
-      select id, tenant_id, event_id, event_type, idempotency_key, payload, request_id, delivery_count, received_at
+      insert into event (id, tenant_id, event_id, event_type, idempotency_key, payload, content_type, source_id,
+                         request_id, delivery_count, received_at)
+      select id, tenant_id, event_id, event_type, idempotency_key, payload, content_type, source_id,
+             request_id, delivery_count, received_at
       from accepted
     ), queued as (
       insert into delivery (id, tenant_id, event_id, subscription_id, event_type, status, next_attempt_at, created_at)
@@ -101,8 +120,8 @@ const FIND_BY_KEYS = {
     from wanted join idempotency_key k on k.tenant_id = wanted.tenant_id and k.key = wanted.key`,
 };
 
-const COLUMNS =
-  'e.id, e.tenant_id, e.event_id, e.event_type, e.idempotency_key, e.request_id, e.delivery_count, e.received_at';
+const COLUMNS = `e.id, e.tenant_id, e.event_id, e.event_type, e.idempotency_key, e.content_type, e.source_id,
+  e.request_id, e.delivery_count, e.received_at`;
 
 @Injectable()
 export class EventRepository {
@@ -137,6 +156,8 @@ export class EventRepository {
       arrayLiteral(deliveries.map(({ event }) => event.id)),
       arrayLiteral(deliveries.map(({ subscriptionId }) => subscriptionId)),
       uuidV7Floor(keysSinceMs),
+      events.map((event) => event.contentType),
+      arrayLiteral(events.map((event) => event.sourceId)),
     ]);
     return new Set(rows.map(({ id }) => id));
   }
@@ -175,30 +196,30 @@ export class EventRepository {
     return (await this.withCounts(tenantId, rows))[0];
   }
 
-  /** The payload, byte for byte as it was handed in. */
-  async payload(tenantId: string, id: string): Promise<Buffer | undefined> {
-    const [row] = await this.database.run<{ payload: Buffer }>(
-      'select payload from event where tenant_id = $1 and id = $2',
+  async payload(tenantId: string, id: string): Promise<StoredPayload | undefined> {
+    const [row] = await this.database.run<StoredPayload>(
+      `select payload as bytes, content_type as "contentType", source_id as "sourceId"
+       from event where tenant_id = $1 and id = $2`,
       [tenantId, id],
     );
-    return row?.payload;
+    return row;
   }
 
-  /** A tenant's events, newest first. Uses event_by_tenant. */
+  /** A tenant's events, newest first. A page may be short of rows and yet have a next one: see walk. */
   async list(
     tenantId: string,
     { limit, cursor }: PageRequest,
-    filter: { eventType?: string | undefined; ids?: string[] | undefined },
+    filter: EventFilter,
   ): Promise<Page<StoredEvent>> {
+    const { ids, reached } = await walkEvents(this.database, tenantId, filter, olderThan(cursor, limit));
+    if (ids.length === 0) return pageUpTo([], reached);
     const rows = await this.database.run<EventRow>(
       `select ${COLUMNS} from event e
-       where e.tenant_id = $1 and ($2::uuid is null or e.id < $2)
-         and ($3::text is null or e.event_type = $3) and ($4::uuid[] is null or e.id = any ($4))
-       order by e.id desc limit $5`,
-      [tenantId, cursor, filter.eventType ?? null, filter.ids ?? null, limit + 1],
+       where e.id = any ($2::uuid[]) and (e.tenant_id = $1) is true order by e.id desc
+       /* all tenants: of the ids only what is this one's */`,
+      [tenantId, ids],
     );
-    const page = toPage(rows, limit);
-    return { ...page, data: await this.withCounts(tenantId, page.data) };
+    return pageUpTo(await this.withCounts(tenantId, rows), reached);
   }
 
   /**

@@ -19,6 +19,8 @@ export interface ClaimedDelivery {
   /** How long it had been due when it was claimed, in milliseconds. */
   lag_ms: number;
   request_id: string | null;
+  /** Null: application/json. */
+  content_type: string | null;
   payload_bytes: number;
   /** Null when it is too large to come with the claim: see {@link LaneRepository.payloads}. */
   payload: Buffer | null;
@@ -29,6 +31,8 @@ export type LoadedDelivery = ClaimedDelivery & { payload: Buffer };
 /** What became of an attempt. */
 export interface AttemptResult {
   deliveryId: string;
+  tenantId: string;
+  subscriptionId: string;
   attemptNumber: number;
   /** Null when nothing was sent: then there is a new status but no attempt. */
   startedAt: Date | null;
@@ -77,7 +81,7 @@ const TAKE_DUE = `
     returning d.id, d.tenant_id, d.event_id, d.subscription_id, d.event_type,
       d.attempt_count as attempt_number,
       d.attempt_count - d.budget_start as budget_attempt, due.interrupted,
-      (extract(epoch from now() - d.next_attempt_at) * 1000)::float8 as lag_ms, e.request_id,
+      (extract(epoch from now() - d.next_attempt_at) * 1000)::float8 as lag_ms, e.request_id, e.content_type,
       octet_length(e.payload) as payload_bytes,
       case when octet_length(e.payload) <= ${MAX_BYTES_WITH_CLAIM} then e.payload end as payload`;
 
@@ -107,37 +111,63 @@ const CLAIM_DUE = {
     ) ${TAKE_DUE} /* all tenants: whose lanes are due */`,
 };
 
-/** Attempts and new statuses. A result whose fence is old changes no status: its attempt is only kept as history. */
+/**
+ * Attempts, the new statuses, and what both add to the statistics. A result whose fence is old changes no status: its
+ * attempt is only kept as history, in the place of the entry that says that it was interrupted, if there is one: nothing
+ * else takes no time and has no status code.
+ *
+ * The statistics have to tell a new attempt from one that came late. `xmax`, which is said to tell, cannot be had from a
+ * partitioned table, and `returning old` is PostgreSQL 18's; hence `late`. Full joins are never done as nested loops,
+ * which the planner, who expects ten rows, would prefer. docs/decisions/0026-statistics.md has the alternatives.
+ */
 const RECORD_RESULTS = {
   name: 'record-results',
   text: `
     with result as (
       select * from unnest($1::uuid[], $2::int[], $3::timestamptz[], $4::int[], $5::int[], $6::bool[], $7::text[],
-                           $8::json[], $9::text[], $10::text[], $11::float8[], $12::text[])
+                           $8::json[], $9::text[], $10::text[], $11::float8[], $12::text[], $13::uuid[], $14::uuid[])
         as r(delivery_id, attempt_number, started_at, duration_ms, status_code, success, error,
-             response_headers, response_body, status, retry_in_ms, dead_reason)
+             response_headers, response_body, status, retry_in_ms, dead_reason, tenant_id, subscription_id)
     ), attempt as (
-      insert into delivery_attempt (delivery_id, attempt_number, started_at, duration_ms, status_code, success, error,
-                                    response_headers, response_body)
+      insert into delivery_attempt as w (delivery_id, attempt_number, started_at, duration_ms, status_code, success, error,
+                                         response_headers, response_body)
       select delivery_id, attempt_number, started_at, duration_ms, status_code, success, error,
              response_headers, response_body
       from result where started_at is not null
       on conflict (delivery_id, attempt_number) do update set
         started_at = excluded.started_at, duration_ms = excluded.duration_ms, status_code = excluded.status_code,
         success = excluded.success, error = excluded.error, response_headers = excluded.response_headers,
-        response_body = excluded.response_body
-      where delivery_attempt.status_code is null
+        response_body = excluded.response_body, late = true
+      where w.status_code is null and w.duration_ms = 0
+        and (excluded.status_code is not null or excluded.duration_ms > 0)
+      returning delivery_id, attempt_number, duration_ms, success, late is null as is_new,
+        status_code is not null or error like 'timeout:%' as was_timed
+    ), changed as (
+      update delivery d
+      set status = r.status, leased_until = null,
+          attempt_count = d.attempt_count - (r.started_at is null)::int,
+          next_attempt_at = now() + make_interval(secs => r.retry_in_ms / 1000),
+          last_status_code = r.status_code, last_error = r.error,
+          completed_at = case when r.retry_in_ms is null then now() end,
+          dead_reason = r.dead_reason, dead_at = case when r.dead_reason is not null then now() end
+      from result r
+      where d.id = r.delivery_id and d.attempt_count = r.attempt_number and d.status = 'delivering'
+      returning d.id, r.attempt_number, d.status
+    ), counted as (
+      insert into delivery_stat_delta (tenant_id, subscription_id, minute, attempts, failures, retries, delivered, dead,
+                                       durations)
+      select r.tenant_id, r.subscription_id, date_trunc('minute', now()),
+        count(*) filter (where a.is_new),
+        count(*) filter (where a.is_new and not a.success) - count(*) filter (where not a.is_new and a.success),
+        count(*) filter (where a.is_new and a.attempt_number > 1),
+        count(*) filter (where c.status = 'delivered'), count(*) filter (where c.status = 'dead'),
+        coalesce(array_agg(a.duration_ms) filter (where a.was_timed), '{}')
+      from result r
+      full join attempt a on a.delivery_id = r.delivery_id and a.attempt_number = r.attempt_number
+      full join changed c on c.id = r.delivery_id and c.attempt_number = r.attempt_number
+      group by r.tenant_id, r.subscription_id
     )
-    update delivery d
-    set status = r.status, leased_until = null,
-        attempt_count = d.attempt_count - (r.started_at is null)::int,
-        next_attempt_at = now() + make_interval(secs => r.retry_in_ms / 1000),
-        last_status_code = r.status_code, last_error = r.error,
-        completed_at = case when r.retry_in_ms is null then now() end,
-        dead_reason = r.dead_reason, dead_at = case when r.dead_reason is not null then now() end
-    from result r
-    where d.id = r.delivery_id and d.attempt_count = r.attempt_number and d.status = 'delivering'
-    returning d.id /* all tenants: what this process has claimed */`,
+    select id from changed /* all tenants: what this process has claimed */`,
 };
 
 /** The engine's side of deliveries: claim, record, release, sweep. */
@@ -217,6 +247,8 @@ export class LaneRepository {
       arrayLiteral(results.map((result) => result.status)),
       arrayLiteral(results.map((result) => result.retryInMs)),
       arrayLiteral(results.map((result) => result.deadReason)),
+      arrayLiteral(results.map((result) => result.tenantId)),
+      arrayLiteral(results.map((result) => result.subscriptionId)),
     ]);
     return new Set(rows.map(({ id }) => id));
   }

@@ -130,7 +130,8 @@ export class PurgeRepository {
    */
   async expireBatch(dueBeforeMs: number, nowMs: number): Promise<PurgeStep<true>> {
     const rows = await this.database.run(
-      `update delivery d
+      `with expired as (
+       update delivery d
        set status = 'dead', dead_reason = 'expired', dead_at = $2, completed_at = $2, next_attempt_at = null,
            leased_until = null
        where d.id = any (array(
@@ -141,10 +142,28 @@ export class PurgeRepository {
            ) w
            where not s.is_active or t.suspended limit $3
          )) and d.next_attempt_at < $1 and (d.leased_until is null or d.leased_until <= $2)
-       returning d.id /* all tenants: whoever is switched off */`,
+       returning d.id, d.tenant_id, d.subscription_id
+       ), counted as (
+         insert into delivery_stat_delta (tenant_id, subscription_id, minute, dead)
+         select tenant_id, subscription_id, date_trunc('minute', now()), count(*) from expired
+         group by tenant_id, subscription_id
+       )
+       select id from expired /* all tenants: whoever is switched off */`,
       [new Date(dueBeforeMs), new Date(nowMs), ROWS_A_STEP],
     );
     return { count: rows.length, next: rows.length < ROWS_A_STEP ? null : true };
+  }
+
+  /** Deletes rows of the statistics from before `beforeMs`. Uses delivery_stat_by_age. */
+  async deleteStatistics(resolution: 'minute' | 'hour', beforeMs: number): Promise<PurgeStep<true>> {
+    const count = await this.delete(
+      `delete from delivery_stat s
+       where s.ctid = any (array(
+           select w.ctid from delivery_stat w where w.resolution || '' = $1 and w.at < $2 order by w.at limit $3
+         )) and (s.resolution = $1 and s.at < $2) is true /* all tenants: it goes by age alone */`,
+      [resolution, new Date(beforeMs), ROWS_A_STEP],
+    );
+    return { count, next: count < ROWS_A_STEP ? null : true };
   }
 
   /** Deletes entries of the audit log from before `beforeMs`. */

@@ -3,10 +3,11 @@ import { InjectRepository } from '@nestjs/typeorm';
 import { LessThan, Repository } from 'typeorm';
 import { QueryDeepPartialEntity } from 'typeorm/query-builder/QueryPartialEntity.js';
 import { Config } from '../../config/config.js';
-import { KeyRing, SealedSecret, SecretOwner } from '../../domain/encryption.js';
+import type { SealedSecret } from '../../domain/encryption.js';
 import { Database } from '../database.js';
 import { SubscriptionEntity, UnsealedSubscription } from '../entities/subscription.entity.js';
 import { Page, PageRequest, toPage } from '../page.js';
+import { RowSecrets } from '../row-secrets.js';
 
 export interface SubscriptionFilter extends PageRequest {
   /** Null: active or not. */
@@ -49,21 +50,22 @@ const SERVED = {
 } as const;
 export type ServedSubscription = Pick<SubscriptionEntity, keyof typeof SERVED>;
 
-/** Secrets are stored encrypted: plain text goes in, and comes out of {@link reveal} alone. */
+/** Secrets are stored encrypted: plain text goes in, and comes out of {@link reveal} and {@link secretsInUse} alone. */
 @Injectable()
 export class SubscriptionRepository {
+  private readonly secrets: RowSecrets;
+
   constructor(
     @InjectRepository(SubscriptionEntity) private readonly subscriptions: Repository<SubscriptionEntity>,
     private readonly database: Database,
-    private readonly config: Config,
-  ) {}
+    config: Config,
+  ) {
+    this.secrets = new RowSecrets('subscription', config);
+  }
 
   /** @returns it as it was stored */
   async insert(subscription: UnsealedSubscription): Promise<SubscriptionEntity> {
-    const entity = Object.assign(
-      new SubscriptionEntity(),
-      this.seal(subscription.tenantId, subscription.id, subscription),
-    );
+    const entity = Object.assign(new SubscriptionEntity(), this.secrets.seal(subscription, subscription));
     await this.subscriptions.insert(entity as QueryDeepPartialEntity<SubscriptionEntity>);
     return entity;
   }
@@ -109,7 +111,7 @@ export class SubscriptionRepository {
   /** Writes the given columns and no other. @returns whether there was such a subscription */
   async update(tenantId: string, id: string, changes: Partial<UnsealedSubscription>): Promise<boolean> {
     const { affected } = await this.subscriptions.update({ tenantId, id }, {
-      ...this.seal(tenantId, id, changes),
+      ...this.secrets.seal(changes, { tenantId, id }),
       updatedAt: new Date(),
     } as QueryDeepPartialEntity<SubscriptionEntity>);
     return affected === 1;
@@ -125,7 +127,7 @@ export class SubscriptionRepository {
       {
         previousSecret: () => 'secret',
         previousSecretExpiresAt: previousUntil,
-        secret: this.keys.encrypt(secret, ownerOf(tenantId, id)),
+        secret: this.secrets.encrypt(secret, { tenantId, id }),
         updatedAt: new Date(),
       },
     );
@@ -136,8 +138,13 @@ export class SubscriptionRepository {
    * A stored secret of a subscription, its present or its previous one, in plain text.
    * @throws UndecryptableSecret
    */
-  reveal(secret: SealedSecret, { tenantId, id }: Pick<SubscriptionEntity, 'tenantId' | 'id'>): string {
-    return this.keys.decrypt(secret, ownerOf(tenantId, id));
+  reveal(secret: SealedSecret, row: Pick<SubscriptionEntity, 'tenantId' | 'id'>): string {
+    return this.secrets.reveal(secret, row);
+  }
+
+  /** See {@link RowSecrets.inUse}. */
+  secretsInUse(row: ServedSubscription): (nowMs: number) => string[] {
+    return this.secrets.inUse(row);
   }
 
   /** @returns whether there was such a subscription */
@@ -172,32 +179,4 @@ export class SubscriptionRepository {
     const expedited = await this.database.run(EXPEDITE, [tenantId, subscriptionId]);
     return expedited.length > 0;
   }
-
-  /** What is not among the given columns stays out. */
-  private seal<Columns extends Partial<UnsealedSubscription>>(
-    tenantId: string,
-    id: string,
-    columns: Columns,
-  ) {
-    const { secret, previousSecret, ...others } = columns;
-    const encrypt = (plain: string): SealedSecret => this.keys.encrypt(plain, ownerOf(tenantId, id));
-    return {
-      ...others,
-      ...(secret !== undefined && { secret: encrypt(secret) }),
-      ...(previousSecret !== undefined && {
-        previousSecret: previousSecret === null ? null : encrypt(previousSecret),
-      }),
-    };
-  }
-
-  private get keys(): KeyRing {
-    const { encryptionKeys, role } = this.config;
-    if (!encryptionKeys) throw new Error(`A process of role ${role} has no ENCRYPTION_KEY.`);
-    return encryptionKeys;
-  }
-}
-
-/** Both secrets of a row have one owner, so that the present one can become the previous one as it is. */
-export function ownerOf(tenantId: string, id: string): SecretOwner {
-  return { table: 'subscription', tenantId, id };
 }

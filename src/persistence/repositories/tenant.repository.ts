@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { IsNull, LessThan, Repository } from 'typeorm';
 import { ApiKeyEntity } from '../entities/api-key.entity.js';
+import { SourceEntity } from '../entities/source.entity.js';
 import { SubscriptionEntity } from '../entities/subscription.entity.js';
 import { TenantEntity } from '../entities/tenant.entity.js';
 import { Page, PageRequest, toPage } from '../page.js';
@@ -47,7 +48,7 @@ export class TenantRepository {
   }
 
   /**
-   * Ends a tenant: its keys and subscriptions are gone with the commit; what there is more of is deleted in the
+   * Ends a tenant: its keys, subscriptions and sources are gone with the commit; what there is more of is deleted in the
    * background (TenantRemoval).
    */
   async requestDeletion(id: string): Promise<void> {
@@ -60,6 +61,7 @@ export class TenantRepository {
       );
       await manager.delete(ApiKeyEntity, { tenantId: id });
       await manager.delete(SubscriptionEntity, { tenantId: id });
+      await manager.delete(SourceEntity, { tenantId: id });
     });
   }
 }

@@ -150,11 +150,25 @@ describe('a stored secret', () => {
   it.each([
     'whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD4m3pN5Qz8wY=',
     'a secret of my own',
-    'enc:v1:',
-    'enc:v1:0123abcd',
+    'encoded: not encrypted',
   ])('from before there was encryption is read as it is: %s', (plain) => {
     expect(keys.decrypt(plain as SealedSecret, OWNER)).toBe(plain);
     expect(isSealed(plain)).toBe(false);
     expect(keys.decrypt(keys.encrypt(plain, OWNER), OWNER)).toBe(plain);
+  });
+
+  it.each([
+    'enc:',
+    'enc:v1:',
+    'enc:v1:0123abcd',
+    keys.encrypt('a secret', OWNER).replace('enc:v1:', 'enc:v2:'),
+    'enc:aws-kms:0123abcd:AAAA',
+  ])('of a version to come is not taken for plain text: %s', (stored) => {
+    expect(() => keys.decrypt(stored as SealedSecret, OWNER)).toThrow(UndecryptableSecret);
+    expect(() => keys.decrypt(stored as SealedSecret, OWNER)).toThrow(
+      'this version of Posthorn does not know',
+    );
+    // Before, a user could choose such a secret; what is encrypted of it is read.
+    expect(keys.decrypt(keys.encrypt(stored, OWNER), OWNER)).toBe(stored);
   });
 });

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { elementSpans, exceedsDepth, memberSpans, type Span } from '../../../src/domain/json-spans.js';
+import { elementSpans, memberSpans, type Span } from '../../../src/domain/json-spans.js';
 
 const cut = (bytes: Buffer, { start, end }: Span) => bytes.toString('utf8', start, end);
 const members = (json: string) => {
@@ -15,7 +15,6 @@ const elements = (json: string) => {
 /** A JSON text as some client might write it: any whitespace, escapes and spellings of numbers. */
 interface Written {
   text: string;
-  depth: number;
   /** The texts of its own items; `key` as written, quotes included. */
   items: { key: string; text: string }[];
 }
@@ -43,7 +42,7 @@ const scalar = fc.oneof(
   ),
   fc.integer().map(String),
 );
-const { value, array, object } = fc.letrec<{ value: Written; array: Written; object: Written }>((tie) => {
+const { array, object } = fc.letrec<{ value: Written; array: Written; object: Written }>((tie) => {
   const items = fc.array(fc.tuple(key, fc.array(whitespace, { minLength: 4, maxLength: 4 }), tie('value')), {
     maxLength: 5,
   });
@@ -54,14 +53,13 @@ const { value, array, object } = fc.letrec<{ value: Written; array: Written; obj
       );
       return {
         text: open + (texts.join(',') || blank) + close,
-        depth: 1 + Math.max(0, ...list.map(([, , { depth }]) => depth)),
         items: list.map(([k, , { text }]) => ({ key: k, text })),
       };
     });
   return {
     value: fc.oneof(
       { maxDepth: 4 },
-      scalar.map((text) => ({ text, depth: 0, items: [] })),
+      scalar.map((text) => ({ text, items: [] })),
       tie('array'),
       tie('object'),
     ),
@@ -147,7 +145,6 @@ describe('any bytes', () => {
     fc.assert(
       fc.property(fc.array(bits, { maxLength: 12 }), (parts) => {
         const bytes = Buffer.from(parts.join(''));
-        exceedsDepth(bytes, 3);
         for (const read of [memberSpans, elementSpans]) {
           try {
             read(bytes);
@@ -157,38 +154,6 @@ describe('any bytes', () => {
         }
       }),
       { numRuns: 2_000 },
-    );
-  });
-});
-
-describe('exceedsDepth', () => {
-  it.each([
-    ['1', 0, false],
-    ['[]', 0, true],
-    ['[]', 1, false],
-    ['[{}]', 1, true],
-    ['[{}]', 2, false],
-    ['[[],[],[]]', 2, false],
-    ['"[[[["', 0, false],
-    ['["\\"[[[["]', 1, false],
-    ['["\\\\",[[]]]', 2, true],
-    ['"[[[[', 0, false],
-    ['"\\', 0, false],
-    ['', 0, false],
-    ['['.repeat(10_000), 64, true],
-    ['{"a":'.repeat(10_000), 9_999, true],
-    ['{"a":'.repeat(10_000), 10_000, false],
-  ])('%j deeper than %i: %s', (json, limit, expected) => {
-    expect(exceedsDepth(Buffer.from(json), limit)).toBe(expected);
-  });
-
-  it('knows the depth of any JSON to the level', () => {
-    fc.assert(
-      fc.property(value, ({ text, depth }) => {
-        expect(exceedsDepth(Buffer.from(text), depth)).toBe(false);
-        if (depth > 0) expect(exceedsDepth(Buffer.from(text), depth - 1)).toBe(true);
-      }),
-      { numRuns: 500 },
     );
   });
 });

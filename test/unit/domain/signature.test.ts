@@ -110,6 +110,8 @@ describe('secrets', () => {
     ['256 plain characters', '~'.repeat(256), true],
     ['257 plain characters', 'a'.repeat(257), false],
     ['a phrase', 'correct horse battery staple', true],
+    ['what would be taken for an encrypted one', 'enc:v2:abcdef', false],
+    ['a word that begins alike', 'encrypted', true],
     ['not ASCII', 'pässword123', false],
     ['a control character', 'password\t123', false],
     ['not a string', 12345678, false],

@@ -183,13 +183,30 @@ describe('AddressRules', () => {
     ['64:ff9b::a00:0/104', '64:ff9b::a9fe:a9fe', false],
     ['2002:a00::/24', '2002:a00:1::1', true],
     ['64:ff9b:1::/48', '64:ff9b:1::a00:1', true],
+    ['64:ff9b:1::/48', '64:ff9b:1:ffff::a00:1', true],
+    ['64:ff9b:1::/48', '64:ff9b:2::a00:1', false],
+    ['64:ff9b:1::/48', '64:ff9b::a00:1', false],
+    ['64:ff9b:1:2::a00:0/104', '64:ff9b:1:2::a00:1', true],
+    ['64:ff9b:1:2::a00:0/104', '64:ff9b:1:2::a9fe:a9fe', false],
+    ['64:ff9b::/32', '64:ff9b:1::a00:1', false],
+    ['::/0', '64:ff9b:1::', false],
+    ['::/0', '64:ff9b:1::a9fe:a9fe', false],
+    ['::/0', '64:ff9b:1::8.8.8.8', false],
+    ['::/0', '64:ff9b:1:a9fe:a9:fe00::', false],
+    ['::/0', '64:ff9b:1:ffff:ffff:ffff:ffff:ffff', false],
+    ['::/0', '64:ff9b:2::', true],
+    ['::/0, 10.0.0.0/8', '64:ff9b:1::10.0.0.1', false],
+    ['::/0, 0.0.0.0/0', '64:ff9b:1::10.0.0.1', false],
+    ['::/0, 64:ff9b:1::/48', '64:ff9b:1::10.0.0.1', true],
+    ['::/0', '::ffff:0:169.254.169.254', false],
+    ['::ffff:0:0:0/96', '::ffff:0:10.0.0.1', true],
     ['127.0.0.0/8', '8.8.8.8', true],
   ])('with "%s" allowed, %s: %s', (allowCsv, address, expected) => {
     expect(AddressRules.parse(allowCsv).isAllowed(address)).toBe(expected);
   });
 
-  it('with 0.0.0.0/0 and ::/0 allowed allows every address', () => {
-    const all = AddressRules.parse('0.0.0.0/0,::/0');
+  it('with everything allowed, and what carries other addresses by name, allows every address', () => {
+    const all = AddressRules.parse('0.0.0.0/0,::/0,64:ff9b:1::/48,::ffff:0:0:0/96');
     fc.assert(
       fc.property(fc.oneof(fc.ipV4(), fc.ipV6()), (address) => {
         expect(all.isAllowed(address), address).toBe(true);

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { PROBLEMS, Problem } from '../../../src/domain/errors.js';
 import { BodyRoom } from '../../../src/http/body-room.js';
-import { acceptJson } from '../../../src/http/json-body.js';
+import { acceptBodies } from '../../../src/http/json-body.js';
 import { waitFor } from '../../support/wait-for.js';
 
 const ROOM = 120_000;
@@ -29,7 +29,7 @@ async function start(size: number, limits: object = {}): Promise<void> {
     request.caller = { kind: 'tenant', tenantId: String(request.headers['x-tenant']) } as never;
     done(request.headers['x-tenant'] === 'unknown' ? new Problem('unauthorized', 'no key') : undefined);
   });
-  acceptJson(server, room);
+  acceptBodies(server, room);
   received = [];
   refusals = [];
   server.setErrorHandler((error, _, reply) => {

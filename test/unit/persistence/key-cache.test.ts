@@ -98,6 +98,14 @@ it('keeps what it knows of a tenant when another one changes', async () => {
   expect(await ownerId()).toBe(id);
 });
 
+it('asks for a key that it knows while nothing is heard of changes', async () => {
+  const { id } = (stored = someone());
+  expect(await ownerId()).toBe(id);
+  stored = undefined;
+  feed.isListening = false;
+  expect(await ownerId()).toBeUndefined();
+});
+
 it('answers without a promise once it knows the key', async () => {
   const { id } = (stored = someone());
   await ownerId();

@@ -1,0 +1,62 @@
+import { isUtf8 } from 'node:buffer';
+import { exceededLimit } from '../json-cost.js';
+import { memberSpans, type Span } from '../json-spans.js';
+import { isForm, parametersOf, type ReceivedRequest } from './received-request.js';
+
+/** Deeper and longer than any webhook; bounds what reading one can take. */
+const READABLE = { depth: 100, pieces: 750_000 };
+const OPEN_BRACE = '{'.charCodeAt(0);
+const QUOTE = '"'.charCodeAt(0);
+const WHITESPACE = new Set(Buffer.from(' \t\r\n'));
+
+/** The text of the field of a body, null when there is none. */
+export type BodyFields = (path: string) => string | null;
+
+/**
+ * What a body says, for the few who ask: of a form the parameter of that name, else of JSON what the dotted path leads
+ * to, if it is a string or a number. The body is read when it is first asked, and never altered.
+ */
+export function fieldsOf(request: ReceivedRequest): BodyFields {
+  let read: BodyFields | undefined;
+  return (path) => (read ??= open(request))(path);
+}
+
+function open(request: ReceivedRequest): BodyFields {
+  const { body } = request;
+  if (isForm(request)) {
+    const parameters = parametersOf(body);
+    return (name) => parameters?.get(name) ?? null;
+  }
+  return isJson(body) ? (path) => textAt(body, path) : () => null;
+}
+
+function isJson(body: Buffer): boolean {
+  if (!isUtf8(body) || exceededLimit(body, READABLE) !== null) return false;
+  try {
+    JSON.parse(body.toString('utf8'));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** A number is given as it is written: two ids beyond 2^53 must not become one. */
+function textAt(json: Buffer, path: string): string | null {
+  const span = spanAt(json, path.split('.'));
+  if (span === null) return null;
+  const text = json.toString('utf8', span.start, span.end);
+  if (json[span.start] === QUOTE) return JSON.parse(text) as string;
+  return /^[-\d]/.test(text) ? text : null;
+}
+
+function spanAt(json: Buffer, names: string[]): Span | null {
+  // Whitespace may be before the outermost value alone.
+  let span: Span = { start: json.findIndex((byte) => !WHITESPACE.has(byte)), end: json.length };
+  for (const name of names) {
+    if (json[span.start] !== OPEN_BRACE) return null;
+    const member = memberSpans(json, span.start, span.end).get(name);
+    if (member === undefined) return null;
+    span = member;
+  }
+  return span;
+}

@@ -1,0 +1,175 @@
+import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
+import { headerOf, type ReceivedRequest } from './received-request.js';
+import { signedContent } from './signed-content.js';
+
+/** One way to show that a request comes from somebody who knows the secret. */
+export interface Proof {
+  /** The header that it is in. */
+  header: string;
+  /** Between several items of that header, of which one has to hold. */
+  separator?: ',' | ' ';
+  /** What it begins with, in either case; of several items, those that begin otherwise are of no concern. */
+  prefix: string;
+  shows: Signature | SharedToken;
+  time?: SignedTime;
+}
+
+export interface Signature {
+  kind: 'hmac';
+  algorithm: 'sha256' | 'sha1' | 'sha512';
+  encoding: 'hex' | 'base64';
+  /** `whsec`: the key is what follows `whsec_`, in base64; any other secret is the key itself, as always with `text`. */
+  key: 'text' | 'whsec';
+  /** What is signed, a template of signedContent. */
+  content: string;
+}
+
+/** What is sent is the secret itself; anybody who sees one request can make others. */
+export interface SharedToken {
+  kind: 'token';
+  tokenOf: (secret: string) => string;
+}
+
+export interface SignedTime {
+  /** A header of its own, or an item of the proof's header. */
+  in: { header: string } | { item: string };
+  toleranceSeconds: number;
+}
+
+export type RefusalReason =
+  'signature_missing' | 'signature_invalid' | 'timestamp_out_of_tolerance' | 'malformed';
+
+export interface Refusal {
+  reason: RefusalReason;
+  message: string;
+}
+
+/** What a proof is held against. */
+export interface Expectation {
+  /** Any of them will do. */
+  secrets: readonly string[];
+  /** The address that the provider was given, if it is known. */
+  url: string | null;
+  nowMs: number;
+}
+
+/** From here on a timestamp is in milliseconds: in seconds it would be the year 5138. */
+const FIRST_MILLISECONDS = 1e11;
+
+/** What is wrong with the first of these proofs that the request has; null as soon as one of them holds. */
+export function refusalOf(
+  request: ReceivedRequest,
+  proofs: readonly Proof[],
+  expected: Expectation,
+): Refusal | null {
+  let refusal: Refusal | undefined;
+  for (const proof of proofs) {
+    const given = headerOf(request, proof.header);
+    if (given === null) continue;
+    const found = refusalOfProof(request, proof, given, expected);
+    if (found === null) return null;
+    refusal ??= found;
+  }
+  return refusal ?? missing([...new Set(proofs.map(({ header }) => header))].join(' or '));
+}
+
+function refusalOfProof(
+  request: ReceivedRequest,
+  proof: Proof,
+  given: string,
+  expected: Expectation,
+): Refusal | null {
+  const { header, separator, prefix, time } = proof;
+  const items = separator === undefined ? [given] : given.split(separator);
+  let timestamp = '';
+  if (time) {
+    const found = 'header' in time.in ? headerOf(request, time.in.header) : firstBehind(time.in.item, items);
+    if (found === null) return missing('header' in time.in ? time.in.header : `${time.in.item} in ${header}`);
+    const refusal = refusalOfTime(found, time.toleranceSeconds, expected.nowMs);
+    if (refusal) return refusal;
+    timestamp = found;
+  }
+  const proven = items.map((item) => behind(prefix, item.trim())).filter((item) => item !== null);
+  if (proven.length === 0) return malformed(`${header} has nothing that begins with ${prefix}`);
+  const { shows } = proof;
+  const holds =
+    shows.kind === 'token'
+      ? holdsToken(shows, proven, expected.secrets)
+      : holdsSignature(shows, proven, { request, timestamp, url: expected.url }, expected.secrets);
+  return holds ? null : invalid(proof);
+}
+
+function holdsSignature(
+  { algorithm, encoding, key, content }: Signature,
+  given: string[],
+  signable: Parameters<typeof signedContent>[1],
+  secrets: readonly string[],
+): boolean {
+  const signed = signedContent(content, signable);
+  if (signed === null) return false;
+  // Some libraries write hexadecimal digits in upper case; they are the same bytes.
+  const signatures = given.map((text) =>
+    Buffer.from(encoding === 'hex' ? text.toLowerCase() : text, 'latin1'),
+  );
+  return secrets.some((secret) => {
+    const hmac = createHmac(algorithm, key === 'whsec' ? whsecKey(secret) : secret);
+    for (const piece of signed) hmac.update(piece);
+    const right = Buffer.from(hmac.digest(encoding), 'latin1');
+    return signatures.some((one) => one.length === right.length && timingSafeEqual(one, right));
+  });
+}
+
+/** Compares hashes: how long the token is must not show. */
+function holdsToken({ tokenOf }: SharedToken, given: string[], secrets: readonly string[]): boolean {
+  const hashes = given.map((token) => sha256(Buffer.from(token, 'latin1')));
+  return secrets.some((secret) => {
+    const right = sha256(Buffer.from(tokenOf(secret), 'utf8'));
+    return hashes.some((one) => timingSafeEqual(one, right));
+  });
+}
+
+/** Too old, and it may be a copy that somebody kept; from the future, and it would be one for longer. */
+function refusalOfTime(timestamp: string, toleranceSeconds: number, nowMs: number): Refusal | null {
+  if (!/^\d{1,15}$/.test(timestamp))
+    return malformed('the timestamp is no whole number of seconds since 1970');
+  const time = Number(timestamp);
+  const seconds = time < FIRST_MILLISECONDS ? time : Math.floor(time / 1_000);
+  const age = Math.floor(nowMs / 1_000) - seconds;
+  if (Math.abs(age) <= toleranceSeconds) return null;
+  const message =
+    `The timestamp is ${Math.abs(age)} seconds ${age > 0 ? 'old' : 'ahead'}, and ${toleranceSeconds} are tolerated: ` +
+    'send it anew, with a clock that is right.';
+  return { reason: 'timestamp_out_of_tolerance', message };
+}
+
+function whsecKey(secret: string): Buffer | string {
+  return secret.startsWith('whsec_') ? Buffer.from(secret.slice('whsec_'.length), 'base64') : secret;
+}
+
+const firstBehind = (prefix: string, items: string[]): string | null =>
+  items.map((item) => behind(prefix, item.trim())).find((item) => item !== null) ?? null;
+
+function behind(prefix: string, item: string): string | null {
+  const isThere = item.slice(0, prefix.length).toLowerCase() === prefix.toLowerCase();
+  return isThere ? item.slice(prefix.length).trim() : null;
+}
+
+const sha256 = (bytes: Buffer): Buffer => createHash('sha256').update(bytes).digest();
+
+const missing = (what: string): Refusal => ({
+  reason: 'signature_missing',
+  message: `The request has no ${what}: send it as the provider of this source does, with a secret set there.`,
+});
+
+const malformed = (what: string): Refusal => ({
+  reason: 'malformed',
+  message: `The signature cannot be read: ${what}.`,
+});
+
+const invalid = ({ header, shows }: Proof): Refusal => ({
+  reason: 'signature_invalid',
+  message:
+    shows.kind === 'token'
+      ? `What ${header} holds is not the secret of this source.`
+      : `The signature in ${header} is not that of this request with the secret of this source.`,
+});

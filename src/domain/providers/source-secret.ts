@@ -1,0 +1,68 @@
+import { randomBytes } from 'node:crypto';
+import { generateSecret, isSecret } from '../signature.js';
+import type { ProviderName } from './provider-names.js';
+
+/** What a secret of a provider looks like, and who chooses it. */
+interface SecretRule {
+  isValid: (secret: string) => boolean;
+  /** What is asked for. */
+  form: string;
+  /** Null: the provider chooses it, and `foundAt` says where it shows it. */
+  generate: (() => string) | null;
+  foundAt?: string;
+}
+
+const PLAIN = {
+  isValid: (secret: string) => /^[\x20-\x7e]{8,256}$/.test(secret),
+  form: '8 to 256 printable ASCII characters',
+};
+const OURS = { ...PLAIN, generate: generatePlainSecret };
+/** It travels as it is in a header, whose ends are trimmed (RFC 9110 section 5.5). */
+const TOKEN = {
+  isValid: (secret: string) => /^[\x21-\x7e]{8,256}$/.test(secret),
+  form: '8 to 256 printable ASCII characters, without spaces',
+  generate: generatePlainSecret,
+};
+const STANDARD = {
+  isValid: isSecret,
+  form: 'whsec_ followed by 24 to 64 bytes in base64, or 8 to 256 printable ASCII characters',
+};
+const theirs = (foundAt: string): SecretRule => ({ ...PLAIN, generate: null, foundAt });
+
+const RULES: Readonly<Record<ProviderName, SecretRule>> = {
+  github: OURS,
+  gitlab: TOKEN,
+  stripe: theirs('the signing secret (whsec_…) of the endpoint in the Stripe Dashboard, under Webhooks'),
+  shopify: theirs("the client secret of the app, or the one below the store's list of webhooks in its admin"),
+  slack: theirs('the Signing Secret of the app, under Basic Information'),
+  twilio: theirs('the Auth Token of the account in the Twilio Console'),
+  'standard-webhooks': { ...STANDARD, generate: generateSecret },
+  svix: {
+    ...STANDARD,
+    generate: null,
+    foundAt: "the Signing Secret (whsec_…) on the endpoint's page of the sender's portal",
+  },
+  hmac: OURS,
+  bearer: TOKEN,
+  basic: OURS,
+  posthorn: OURS,
+};
+
+/** A new secret for a source; null where the provider chooses it. */
+export function generateSourceSecret(provider: ProviderName): string | null {
+  return RULES[provider].generate?.() ?? null;
+}
+
+/** What is wrong with the secret of a source, and what would be right; null if nothing. */
+export function sourceSecretError(provider: ProviderName, secret: string | undefined): string | null {
+  const { isValid, form, generate, foundAt } = RULES[provider];
+  if (secret === undefined) {
+    return generate ? null : `must be given: ${provider} chooses it. Take ${foundAt ?? 'it from there'}`;
+  }
+  return isValid(secret) ? null : `must be ${form}`;
+}
+
+/** `phs_` and 32 random bytes in base64url: no character of it means anything in a header, a form or a shell. */
+function generatePlainSecret(): string {
+  return `phs_${randomBytes(32).toString('base64url')}`;
+}

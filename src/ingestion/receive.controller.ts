@@ -1,0 +1,128 @@
+import {
+  Controller,
+  createParamDecorator,
+  ExecutionContext,
+  HttpCode,
+  HttpStatus,
+  Post,
+  Res,
+} from '@nestjs/common';
+import {
+  ApiAcceptedResponse,
+  ApiBody,
+  ApiHeader,
+  ApiOkResponse,
+  ApiOperation,
+  ApiParam,
+  ApiTags,
+} from '@nestjs/swagger';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { ReceivedRequest } from '../domain/providers/judge.js';
+import { SourceDoor } from '../http/access.js';
+import { ApiProblems } from '../http/api-docs.js';
+import { NotAudited } from '../http/audit-trail.js';
+import { sourceOf } from '../http/auth.guard.js';
+import { RawBody } from '../http/json-body.js';
+import type { Source } from '../persistence/source-cache.js';
+import { EventAcceptedResponse } from './ingestion.dto.js';
+import { type Challenge, ReceiveService } from './receive.service.js';
+import type { Accepted } from './ingestion.service.js';
+
+/** What came to which source. */
+const Arrival = createParamDecorator((_: unknown, context: ExecutionContext): Arrival => {
+  const request = context.switchToHttp().getRequest<FastifyRequest>();
+  return { source: sourceOf(request), received: receivedOf(request), requestId: request.id };
+});
+interface Arrival {
+  source: Source;
+  received: ReceivedRequest;
+  requestId: string;
+}
+
+const NO_CHANGE = 'webhooks are what is worked on, each stored itself, and change nothing of how';
+
+@ApiTags('Receiving')
+@NotAudited(NO_CHANGE)
+@RawBody()
+@ApiProblems('payload_too_large', 'unsupported_media_type', 'overloaded', 'unavailable')
+@Controller('webhooks')
+export class ReceiveController {
+  constructor(private readonly receiving: ReceiveService) {}
+
+  @Post('receive/:source_id')
+  @SourceDoor('path')
+  @HttpCode(HttpStatus.ACCEPTED)
+  @ApiOperation({
+    summary: 'Receive a webhook of somebody else',
+    description:
+      'The address to give to the provider of a source, which signs instead of having a key. Takes a body of any ' +
+      'content type; subscribers get its very bytes. Answers after the event and a delivery for each matching ' +
+      'subscription are committed. The same delivery again is answered 200.',
+  })
+  @ApiParam({ name: 'source_id', format: 'uuid' })
+  @ApiBody({
+    description: 'Whatever the provider sends.',
+    required: false,
+    content: { '*/*': { schema: { type: 'string', format: 'binary' } } },
+  } as never)
+  @ApiAcceptedResponse({ type: EventAcceptedResponse, description: 'New, and durable.' })
+  @ApiOkResponse({
+    type: EventAcceptedResponse,
+    description: 'Known already; its status now. To the challenge of a provider: what that wants to hear.',
+  })
+  async receive(
+    @Arrival() { source, received, requestId }: Arrival,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<EventAcceptedResponse | string> {
+    return answer(await this.receiving.receive(source, received, requestId), reply);
+  }
+
+  @Post('ingest')
+  @SourceDoor('X-Tenant-ID')
+  @HttpCode(HttpStatus.ACCEPTED)
+  @ApiOperation({
+    summary: 'Hand in a signed event, without an API key',
+    description:
+      "For the tenant's source of the provider `posthorn`. The whole body is the payload, byte for byte. Its " +
+      '`event_type`, else `type`, else `event` is the event type, else `webhook`; its `idempotency_key` is that of ' +
+      'the event.',
+  })
+  @ApiHeader({ name: 'X-Tenant-ID', required: true, description: 'The id of the tenant.' })
+  @ApiHeader({
+    name: 'X-Webhook-Signature',
+    required: true,
+    description: "`sha256=` and the hex HMAC-SHA256 of the body, keyed with the source's secret.",
+  })
+  @ApiHeader({ name: 'Idempotency-Key', required: false, description: 'Instead of `idempotency_key`.' })
+  @ApiBody({
+    schema: {
+      type: 'object',
+      additionalProperties: true,
+      example: { event_type: 'order.paid', idempotency_key: 'order-42-paid', order: 42 },
+    },
+  })
+  @ApiAcceptedResponse({ type: EventAcceptedResponse, description: 'New, and durable.' })
+  @ApiOkResponse({ type: EventAcceptedResponse, description: 'Known already; its status now.' })
+  @ApiProblems('malformed_json', 'idempotency_conflict')
+  async ingestSigned(
+    @Arrival() { source, received, requestId }: Arrival,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<EventAcceptedResponse | string> {
+    return answer(await this.receiving.receive(source, received, requestId), reply);
+  }
+}
+
+/** Only Set-Cookie has several values in Node, and none comes in a request. */
+function receivedOf({ method, url, headers, rawBody }: FastifyRequest): ReceivedRequest {
+  return { method, url, headers: headers as ReceivedRequest['headers'], body: rawBody ?? Buffer.alloc(0) };
+}
+
+/** 202 for a new event, 200 for one that was known, and for a challenge what the provider wants to hear. */
+function answer(received: Accepted | Challenge, reply: FastifyReply): EventAcceptedResponse | string {
+  if ('kind' in received) {
+    void reply.status(HttpStatus.OK).type(received.contentType);
+    return received.body;
+  }
+  if (received.duplicate) void reply.status(HttpStatus.OK);
+  return EventAcceptedResponse.from(received);
+}

@@ -1,0 +1,73 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { Logger } from 'pino';
+import { Config } from '../config/config.js';
+import { Problem } from '../domain/errors.js';
+import { judge, type ReceivedRequest, type Verdict } from '../domain/providers/judge.js';
+import { parseJson } from '../http/json-body.js';
+import { LOGGER } from '../observability/logger.js';
+import { Metrics } from '../observability/metrics.js';
+import type { Source } from '../persistence/source-cache.js';
+import type { IncomingEvent } from './incoming-event.js';
+import { type Accepted, IngestionService } from './ingestion.service.js';
+
+type Refusal = Extract<Verdict, { kind: 'refused' }>;
+type VerifiedEvent = Extract<Verdict, { kind: 'event' }>;
+
+/** What a provider asks to see that somebody is there. */
+export type Challenge = Extract<Verdict, { kind: 'challenge' }>;
+
+/** Takes in what others send to a source: verified before it is looked at, stored before it is answered. */
+@Injectable()
+export class ReceiveService {
+  constructor(
+    private readonly ingestion: IngestionService,
+    private readonly metrics: Metrics,
+    private readonly config: Config,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {}
+
+  /** @throws Problem signature_invalid, malformed_json, idempotency_conflict, overloaded */
+  async receive(source: Source, request: ReceivedRequest, requestId: string): Promise<Accepted | Challenge> {
+    const verdict = this.judge(source, request);
+    if (verdict.kind === 'refused') throw this.refused(source, verdict, requestId);
+    if (verdict.kind === 'challenge') return verdict;
+    const event = eventOf(source, verdict, request.body);
+    return this.ingestion.ingestReceived({ tenantId: source.tenantId, requestId }, event);
+  }
+
+  private judge(source: Source, request: ReceivedRequest): Verdict {
+    const { provider, settings } = source;
+    const { publicUrl } = this.config;
+    const now = Date.now();
+    return judge(request, { provider, settings, secrets: source.secrets(now), publicUrl }, now);
+  }
+
+  /** Neither the body nor a header is logged: whoever calls may be anybody, and may send anything. */
+  private refused(source: Source, { reason, message }: Refusal, requestId: string): Problem {
+    const { id, tenantId, provider } = source;
+    this.metrics.sourceRefused(provider, reason);
+    this.logger.warn(
+      { tenant_id: tenantId, source_id: id, provider, reason, request_id: requestId },
+      'source.refused',
+    );
+    return new Problem('signature_invalid', message);
+  }
+}
+
+function eventOf(source: Source, verdict: VerifiedEvent, body: Buffer): IncomingEvent {
+  const { eventType, deliveryId } = verdict;
+  const contentType = verdict.contentType === 'application/json' ? null : verdict.contentType;
+  if (source.provider === 'posthorn') {
+    parseJson(body);
+    const reception = { sourceId: source.id, contentType: null, isSameByKey: false };
+    return { eventType, payload: body, eventId: null, idempotencyKey: deliveryId, reception };
+  }
+  return {
+    eventType,
+    payload: body,
+    eventId: deliveryId,
+    idempotencyKey: deliveryId === null ? null : `source:${source.id}:${deliveryId}`,
+    // Stripe and Slack change other members from one try to the next.
+    reception: { sourceId: source.id, contentType, isSameByKey: true },
+  };
+}
