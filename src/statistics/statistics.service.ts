@@ -133,11 +133,12 @@ const pointOf = ({ atMs, sums, dlqSize }: Point): StatisticsPointResponse => ({
   dlq_size: dlqSize,
 });
 
+/** A success that came late takes back a failure, which may have been counted before the interval. */
 const countsOf = ({ attempts, delivered, failures, retries, dead, successRate }: DeliverySums) => ({
   attempts,
   delivered,
-  failures,
+  failures: Math.max(failures, 0),
   retries,
   dead,
-  success_rate: successRate,
+  success_rate: successRate === null ? null : Math.min(successRate, 1),
 });

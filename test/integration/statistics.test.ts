@@ -437,6 +437,29 @@ describe('GET /stats', () => {
     }
   });
 
+  it('says of an interval in which a failure of an earlier one was taken back neither less than none nor more than all', async () => {
+    await work();
+    const [minute] = await rows.query<{ earlier: Date }>(
+      `update delivery_stat_delta set minute = minute - interval '2 hours' returning minute as earlier`,
+    );
+    await rows.query(
+      `insert into delivery_stat_delta (tenant_id, subscription_id, minute, attempts, failures, delivered)
+       values ($1, $2, date_trunc('minute', now()), 2, -1, 3)`,
+      [tenant.id, subscription],
+    );
+    for (let time = 0; time < 2; time++) {
+      const from = minute!.earlier.toISOString();
+      const { totals, series } = (await get(`?from=${from}`)).body;
+      expect(totals).toMatchObject({ attempts: 6, failures: 1, success_rate: 5 / 6 });
+      const busy = (series as { attempts: number }[]).filter(({ attempts }) => attempts > 0);
+      expect(busy).toMatchObject([
+        { failures: 2, success_rate: 0.5 },
+        { failures: 0, success_rate: 1 },
+      ]);
+      await foldAll();
+    }
+  });
+
   it('shows nothing of another tenant', async () => {
     await work();
     const stranger = await api.tenant();

@@ -46,7 +46,7 @@ export function stepStatement(request: StepRequest): { text: string; values: unk
   const hits =
     payload.length > 0
       ? hitsByPayload(payload, context)
-      : 'unseen as (select null::uuid as id), hit as (select * from candidate where fits)';
+      : 'unseen as (select null::uuid as id), hit as materialized (select * from candidate where fits)';
   return {
     text: `with ${candidates}, ${hits}
       select (select id from last)::text as last, (select id from unseen)::text as unseen,
