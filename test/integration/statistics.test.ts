@@ -79,7 +79,7 @@ async function counted(tenantId: string, subscriptionId: string | null, resoluti
   for (const row of found) {
     sums.add(row);
     sums.latency.addAll(row.latency);
-    for (const duration of row.durations) sums.latency.add(duration);
+    for (const [ms, count] of row.durations) sums.latency.add(ms, count);
   }
   return sums;
 }

@@ -17,8 +17,8 @@ export interface StatisticsRow extends DeliveryCounts {
   at: Date;
   /** Attempts by the buckets of LatencyHistogram. */
   latency: number[];
-  /** Milliseconds each, of attempts that are in no bucket yet. */
-  durations: number[];
+  /** Attempts that are in no bucket yet: how many milliseconds, and how many took so long. */
+  durations: [ms: number, count: number][];
   /** Dead letters at the end of it; null when that was as before. */
   dlq_size: number | null;
 }
@@ -101,7 +101,7 @@ export class StatisticsRepository {
     const rows = found.filter(({ at }) => at >= from);
     const before = found.find(({ at }) => at < from);
     return {
-      rows: rows.map((row) => ({ ...row, ...countsOf(row), durations: numbersOf(row.durations) })),
+      rows: rows.map((row) => ({ ...row, ...countsOf(row), durations: pairsOf(row.durations) })),
       dlqSizeBefore: before?.dlq_size ?? null,
     };
   }
@@ -204,15 +204,20 @@ const SAMPLE_DEAD_LETTERS = `
 
 /** Before `from`, which is a whole hour, the rows of hours know the last number of dead letters. */
 const SERIES = `
+  with delta as materialized (
+    select date_trunc($3, d.minute) as at, d.attempts, d.failures, d.retries, d.delivered, d.dead, d.durations
+    from delivery_stat_delta d
+    where d.tenant_id = $1 and ($2::uuid is null or d.subscription_id = $2) and d.minute >= $4 and d.minute < $5
+  ), timed as (
+    select delta.at, ms, count(*) as count from delta cross join unnest(delta.durations) as ms group by delta.at, ms
+  )
   select s.at, s.attempts, s.failures, s.retries, s.delivered, s.dead, s.latency, '' as durations, s.dlq_size
   from delivery_stat s
   where s.tenant_id = $1 and s.resolution = $3 and s.subscription_id = $6 and s.at >= $4 and s.at < $5
   union all
-  select date_trunc($3, d.minute), sum(d.attempts), sum(d.failures), sum(d.retries), sum(d.delivered), sum(d.dead), '{}',
-         string_agg(array_to_string(d.durations, ','), ',') filter (where d.durations <> '{}'), null
-  from delivery_stat_delta d
-  where d.tenant_id = $1 and ($2::uuid is null or d.subscription_id = $2) and d.minute >= $4 and d.minute < $5
-  group by 1
+  select delta.at, sum(delta.attempts), sum(delta.failures), sum(delta.retries), sum(delta.delivered), sum(delta.dead),
+         '{}', (select string_agg(timed.ms || ' ' || timed.count, ',') from timed where timed.at = delta.at), null
+  from delta group by delta.at
   union all
   select * from (
     select s.at, 0, 0, 0, 0, 0, '{}'::int[], '', s.dlq_size
@@ -295,5 +300,8 @@ const countsOf = ({ attempts, failures, retries, delivered, dead }: CountsAsText
   delivered: Number(delivered),
   dead: Number(dead),
 });
+
+const pairsOf = (text: string | null): [number, number][] =>
+  text ? text.split(',').map((pair) => pair.split(' ').map(Number) as [number, number]) : [];
 
 const numbersOf = (text: string | null): number[] => (text ? text.split(',').map(Number) : []);
