@@ -13,9 +13,12 @@ it.each([
   // As much of the day as there is.
   ['minute', {}, 2, ['2026-01-31T10:35', '2026-01-31T12:35']],
   ['hour', { to: '2026-01-20T00:30:00Z' }, 72, ['2026-01-19T01:00', '2026-01-20T01:00']],
-] as const)('an interval of a %s with %o, minutes kept for %i hours, is %j', (interval, asked, kept, range) => {
-  expect(shown(rangeOf({ interval, ...asked }, NOW, hoursAgo(kept)))).toEqual(range);
-});
+] as const)(
+  'an interval of a %s with %o, minutes kept for %i hours, is %j',
+  (interval, asked, kept, range) => {
+    expect(shown(rangeOf({ interval, ...asked }, NOW, hoursAgo(kept)))).toEqual(range);
+  },
+);
 
 it('says why minutes from before they are kept are not there', () => {
   const asked = { interval: 'minute', to: '2020-01-01T00:00:00Z' } as const;
