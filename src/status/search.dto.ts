@@ -6,6 +6,7 @@ import {
   IsArray,
   IsIn,
   IsInt,
+  IsObject,
   IsString,
   IsUUID,
   Matches,
@@ -195,6 +196,7 @@ export class SearchDto {
   @IsArray({ message: 'must be a list of {path, equals}' })
   @ArrayMinSize(1, { message: 'must have at least one element' })
   @ArrayMaxSize(5, { message: 'must have at most 5 elements' })
+  @IsObject({ each: true, message: 'must be a list of {path, equals}' })
   @ValidateNested({ each: true, message: 'must be a list of {path, equals}' })
   @Type(() => PayloadValueDto)
   payload?: PayloadValueDto[];

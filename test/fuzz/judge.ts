@@ -8,6 +8,7 @@ const REQUEST_ID = /^[A-Za-z0-9._:/+=-]{1,128}$/;
 const UNROUTED = [400, 404, 405, 414, 431];
 /** What may be wrong with a body that the route has no use for. */
 const USELESS_BODY = [400, 413, 415];
+const ANNOUNCING_BODY = ['transfer-encoding', 'content-length'];
 /** No HTTP, or too much of it: on a socket that has no route yet. */
 const PARSER_REFUSALS = [400, 431];
 
@@ -115,7 +116,7 @@ function withoutNamed(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(withoutNamed);
   if (typeof value !== 'object' || value === null) return value;
   // The `event_id` of an event is its caller's own; that of a delivery is the id of an event.
-  const isEvent = 'received_at' in value;
+  const isEvent = !('subscription_id' in value);
   const kept = Object.entries(value).filter(
     ([name]) => !NAMED_BY_CALLERS.test(name) && !(isEvent && name === 'event_id'),
   );
@@ -128,7 +129,7 @@ function isAboutTheForm(
   { body: sent, headers }: FuzzRequest,
   { status }: Answer,
 ): boolean {
-  const hasBody = sent !== undefined || headers.some(([name]) => name === 'transfer-encoding');
+  const hasBody = sent !== undefined || headers.some(([name]) => ANNOUNCING_BODY.includes(name));
   if (!described.requestBody && hasBody && USELESS_BODY.includes(status)) return true;
   return PARSER_REFUSALS.includes(status);
 }
