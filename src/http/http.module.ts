@@ -24,6 +24,6 @@ import { validationPipe } from './validation.pipe.js';
     { provide: APP_FILTER, useClass: ProblemFilter },
     { provide: APP_PIPE, useValue: validationPipe },
   ],
-  exports: [TenantRateLimit],
+  exports: [SourceGuard, TenantRateLimit],
 })
 export class HttpModule {}

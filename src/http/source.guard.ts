@@ -30,6 +30,18 @@ export class SourceGuard {
       : this.admit(request, found);
   }
 
+  /**
+   * The source of a request as it is when its body has come, which may take a minute: what was revoked meanwhile holds
+   * no more.
+   * @throws Problem not_found, signature_invalid, tenant_suspended
+   */
+  async again({ id, provider }: Source): Promise<Source> {
+    const absent = (): Problem => (provider === 'posthorn' ? unsigned() : notFound('source', id));
+    const source = await present(this.sources.find(id), absent);
+    requireOpenTenant(source);
+    return source;
+  }
+
   private inPath({ params }: FastifyRequest): Source | Promise<Source> {
     const { source_id: id } = params as { source_id: string };
     if (!isUuid(id)) throw notFound('source', JSON.stringify(String(id).slice(0, 64)));
@@ -44,14 +56,17 @@ export class SourceGuard {
 
   private admit(request: FastifyRequest, source: Source): void | Promise<void> {
     request.caller = { kind: 'source', tenantId: source.tenantId, source };
-    if (source.isTenantSuspended) {
-      throw new Problem('tenant_suspended', 'The tenant of this source is suspended: nothing is accepted.');
-    }
+    requireOpenTenant(source);
     if (source.allowedIps?.has(request.ip) === false) {
       throw new Problem('ip_not_allowed', `This source may not be used from ${request.ip}.`);
     }
     return this.rateLimit.chargeSource(source);
   }
+}
+
+function requireOpenTenant({ isTenantSuspended }: Source): void {
+  if (!isTenantSuspended) return;
+  throw new Problem('tenant_suspended', 'The tenant of this source is suspended: nothing is accepted.');
 }
 
 /** The same for a source that is switched off as for one that never was. */

@@ -45,6 +45,20 @@ const MAX_BATCH = 1_000;
 /** Printable and without control characters, so that it is safe in a header and a log. */
 const IDENTIFIER = /^[^\p{Cc}\p{Cs}]{1,256}$/u;
 
+/** Whoever may hand in events could else take the key of a delivery that a source has yet to receive. */
+const SOURCE_PREFIX = 'source:';
+
+/** The idempotency key of what a source receives. */
+export const keyOfSource = (sourceId: string, deliveryId: string): string =>
+  `${SOURCE_PREFIX}${sourceId}:${deliveryId}`;
+
+export const isOfSource = (key: string): boolean => key.startsWith(SOURCE_PREFIX);
+
+export const ofSource = (path: string): FieldError => ({
+  path,
+  message: `must not begin with ${SOURCE_PREFIX}, as the keys do of what sources receive`,
+});
+
 /** A JSON request body, as it came and parsed. */
 export interface JsonBody {
   raw: Buffer;
@@ -159,7 +173,10 @@ function readOne(
 
 function identifier(value: unknown, path: string, errors: FieldError[]): string | null {
   if (value === undefined || value === null) return null;
-  if (typeof value === 'string' && IDENTIFIER.test(value)) return value;
+  if (typeof value === 'string' && IDENTIFIER.test(value)) {
+    if (isOfSource(value)) errors.push(ofSource(path));
+    return value;
+  }
   errors.push({ path, message: 'must be a string of 1 to 256 characters without control characters' });
   return null;
 }

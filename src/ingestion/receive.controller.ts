@@ -93,7 +93,11 @@ export class ReceiveController {
     required: true,
     description: "`sha256=` and the hex HMAC-SHA256 of the body, keyed with the source's secret.",
   })
-  @ApiHeader({ name: 'Idempotency-Key', required: false, description: 'Instead of `idempotency_key`.' })
+  @ApiHeader({
+    name: 'Idempotency-Key',
+    required: false,
+    description: 'Where the body has no `idempotency_key`.',
+  })
   @ApiBody({
     schema: {
       type: 'object',
@@ -103,7 +107,7 @@ export class ReceiveController {
   })
   @ApiAcceptedResponse({ type: EventAcceptedResponse, description: 'New, and durable.' })
   @ApiOkResponse({ type: EventAcceptedResponse, description: 'Known already; its status now.' })
-  @ApiProblems('malformed_json', 'idempotency_conflict')
+  @ApiProblems('malformed_json', 'invalid_request', 'idempotency_conflict')
   async ingestSigned(
     @Arrival() { source, received, requestId }: Arrival,
     @Res({ passthrough: true }) reply: FastifyReply,

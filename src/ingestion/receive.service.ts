@@ -1,13 +1,15 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { Config } from '../config/config.js';
-import { Problem } from '../domain/errors.js';
+import { UndecryptableSecret } from '../domain/encryption.js';
+import { invalidRequest, Problem } from '../domain/errors.js';
 import { judge, type ReceivedRequest, type Verdict } from '../domain/providers/judge.js';
 import { parseJson } from '../http/json-body.js';
+import { SourceGuard } from '../http/source.guard.js';
 import { LOGGER } from '../observability/logger.js';
 import { Metrics } from '../observability/metrics.js';
 import type { Source } from '../persistence/source-cache.js';
-import type { IncomingEvent } from './incoming-event.js';
+import { type IncomingEvent, isOfSource, keyOfSource, ofSource } from './incoming-event.js';
 import { type Accepted, IngestionService } from './ingestion.service.js';
 
 type Refusal = Extract<Verdict, { kind: 'refused' }>;
@@ -19,15 +21,27 @@ export type Challenge = Extract<Verdict, { kind: 'challenge' }>;
 /** Takes in what others send to a source: verified before it is looked at, stored before it is answered. */
 @Injectable()
 export class ReceiveService {
+  private readonly logged = new WeakSet<Error>();
+
   constructor(
+    private readonly sources: SourceGuard,
     private readonly ingestion: IngestionService,
     private readonly metrics: Metrics,
     private readonly config: Config,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
-  /** @throws Problem signature_invalid, malformed_json, idempotency_conflict, overloaded */
-  async receive(source: Source, request: ReceivedRequest, requestId: string): Promise<Accepted | Challenge> {
+  /**
+   * @param admitted as it was when the head of the request had come
+   * @throws Problem not_found, tenant_suspended, signature_invalid, malformed_json, invalid_request, idempotency_conflict,
+   *   overloaded, unavailable
+   */
+  async receive(
+    admitted: Source,
+    request: ReceivedRequest,
+    requestId: string,
+  ): Promise<Accepted | Challenge> {
+    const source = await this.sources.again(admitted);
     const verdict = this.judge(source, request);
     if (verdict.kind === 'refused') throw this.refused(source, verdict, requestId);
     if (verdict.kind === 'challenge') return verdict;
@@ -39,7 +53,30 @@ export class ReceiveService {
     const { provider, settings } = source;
     const { publicUrl } = this.config;
     const now = Date.now();
-    return judge(request, { provider, settings, secrets: source.secrets(now), publicUrl }, now);
+    return judge(request, { provider, settings, secrets: this.secretsOf(source, now), publicUrl }, now);
+  }
+
+  /** Providers send again what was answered 503; the log says once, until the source is read anew, what is wrong. */
+  private secretsOf(source: Source, nowMs: number): string[] {
+    try {
+      return source.secrets(nowMs);
+    } catch (error) {
+      if (!(error instanceof UndecryptableSecret)) throw error;
+      if (!this.logged.has(error)) {
+        this.logged.add(error);
+        this.logger.error(
+          { err: error, tenant_id: source.tenantId, source_id: source.id },
+          'secret.unreadable',
+        );
+      }
+      throw new Problem(
+        'unavailable',
+        'The secret of this source cannot be read: set it anew (rotate-secret).',
+        {
+          retryAfterSeconds: 60,
+        },
+      );
+    }
   }
 
   /** Neither the body nor a header is logged: whoever calls may be anybody, and may send anything. */
@@ -59,6 +96,7 @@ function eventOf(source: Source, verdict: VerifiedEvent, body: Buffer): Incoming
   const contentType = verdict.contentType === 'application/json' ? null : verdict.contentType;
   if (source.provider === 'posthorn') {
     parseJson(body);
+    if (deliveryId !== null && isOfSource(deliveryId)) throw invalidRequest([ofSource('idempotency_key')]);
     const reception = { sourceId: source.id, contentType: null, isSameByKey: false };
     return { eventType, payload: body, eventId: null, idempotencyKey: deliveryId, reception };
   }
@@ -66,7 +104,7 @@ function eventOf(source: Source, verdict: VerifiedEvent, body: Buffer): Incoming
     eventType,
     payload: body,
     eventId: deliveryId,
-    idempotencyKey: deliveryId === null ? null : `source:${source.id}:${deliveryId}`,
+    idempotencyKey: deliveryId === null ? null : keyOfSource(source.id, deliveryId),
     // Stripe and Slack change other members from one try to the next.
     reception: { sourceId: source.id, contentType, isSameByKey: true },
   };

@@ -1,4 +1,6 @@
 import { createHmac, randomBytes, randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { request as httpRequest, type IncomingMessage } from 'node:http';
 import pg from 'pg';
 import { Webhook } from 'standardwebhooks';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -315,6 +317,34 @@ describe('a source that does not take it', () => {
     expect(await stored()).toBe(1);
   });
 
+  it.each<[string, number, (path: string) => Promise<Answer>]>([
+    ['switched off', 404, (path) => tenant.request('PATCH', path, { is_active: false })],
+    ['deleted', 404, (path) => tenant.request('DELETE', path)],
+    ['rotated', 401, (path) => tenant.request('POST', `${path}/rotate-secret`, { overlap_seconds: 0 })],
+    [
+      'suspended with its tenant',
+      403,
+      () => posthorn.admin.request('PATCH', `/tenants/${tenant.id}`, { suspended: true }),
+    ],
+  ])('may be %s while a body is on its way, and then takes it no more', async (_, status, revoke) => {
+    const source = await sourceOf('hmac');
+    expect((await send(source)).status).toBe(202);
+    const { headers } = signedPlainly(source.secret, Buffer.from('{}'));
+    const sending = httpRequest(`${posthorn.url}/api/v1/webhooks/receive/${source.id}`, {
+      method: 'POST',
+      headers: { ...headers, 'content-length': 2, expect: '100-continue' },
+    });
+    sending.flushHeaders();
+    // It is sent when the head has been looked at.
+    await once(sending, 'continue');
+    expect((await revoke(`/sources/${source.id}`)).status).toBeLessThan(300);
+    sending.end('{}');
+    const [answer] = (await once(sending, 'response')) as [IncomingMessage];
+    answer.resume();
+    expect(answer.statusCode).toBe(status);
+    expect(await stored()).toBe(1);
+  });
+
   it('leaves what a flood of forgeries takes to the keys of its tenant', async () => {
     const limit = { per_second: 1, burst: 5 };
     await posthorn.admin.request('PATCH', `/tenants/${tenant.id}`, { rate_limit: limit });
@@ -434,6 +464,17 @@ it('acknowledges nothing while Postgres is away, and takes it when it is back', 
   }
 });
 
+it('is away, to be tried again, while the secret of its source cannot be read', async () => {
+  const source = await sourceOf('hmac');
+  const sent = signedPlainly(source.secret, Buffer.from('{}'));
+  expect((await deliver(source, sent)).status).toBe(202);
+  await rows.query('update source set secret = $2 where id = $1', [source.id, 'enc:v1:00000000:AAAA']);
+  await waitFor(async () => (await deliver(source, sent)).status === 503, { what: 'the change to be heard' });
+  const { body, headers } = await deliver(source, sent);
+  expect(body).toMatchObject({ code: 'unavailable', detail: expect.stringContaining('rotate-secret') });
+  expect(headers['retry-after']).toBe('60');
+});
+
 describe('POST /webhooks/ingest', () => {
   const PATH = '/webhooks/ingest';
   let secret: string;
@@ -456,6 +497,12 @@ describe('POST /webhooks/ingest', () => {
     expect(got.headers['content-type']).toBe('application/json');
     const shown = await tenant.request('GET', `/events/${answer.body.id}`);
     expect(shown.text).toContain(`"payload":${text}`);
+  });
+
+  it('leaves the keys of what sources receive to those', async () => {
+    const answer = await send('{"idempotency_key":"source:1:2"}');
+    expect(answer.status).toBe(422);
+    expect(answer.body.errors).toMatchObject([{ path: 'idempotency_key' }]);
   });
 
   it.each([

@@ -1,11 +1,12 @@
 import { isUtf8 } from 'node:buffer';
 import { exceededLimit } from '../json-cost.js';
 import { memberSpans, type Span } from '../json-spans.js';
-import { isForm, parametersOf, type ReceivedRequest } from './received-request.js';
+import { parametersOf, type ReceivedRequest } from './received-request.js';
 
 /** Deeper and longer than any webhook; bounds what reading one can take. */
 const READABLE = { depth: 100, pieces: 750_000 };
 const OPEN_BRACE = '{'.charCodeAt(0);
+const OPEN_BRACKET = '['.charCodeAt(0);
 const QUOTE = '"'.charCodeAt(0);
 const WHITESPACE = new Set(Buffer.from(' \t\r\n'));
 
@@ -13,21 +14,22 @@ const WHITESPACE = new Set(Buffer.from(' \t\r\n'));
 export type BodyFields = (path: string) => string | null;
 
 /**
- * What a body says, for the few who ask: of a form the parameter of that name, else of JSON what the dotted path leads
- * to, if it is a string or a number. The body is read when it is first asked, and never altered.
+ * What a body says, for the few who ask: of JSON what the dotted path leads to, if it is a string or a number; else the
+ * parameter of that name of a form. Which of the two it is shows in its bytes: they may be signed, while its content
+ * type is not, and a copy under another one would lose its id. It is read when it is first asked, and never altered.
  */
 export function fieldsOf(request: ReceivedRequest): BodyFields {
   let read: BodyFields | undefined;
   return (path) => (read ??= open(request))(path);
 }
 
-function open(request: ReceivedRequest): BodyFields {
-  const { body } = request;
-  if (isForm(request)) {
-    const parameters = parametersOf(body);
-    return (name) => parameters?.get(name) ?? null;
+function open({ body }: ReceivedRequest): BodyFields {
+  const first = body.find((byte) => !WHITESPACE.has(byte));
+  if (first === OPEN_BRACE || first === OPEN_BRACKET) {
+    return isJson(body) ? (path) => textAt(body, path) : () => null;
   }
-  return isJson(body) ? (path) => textAt(body, path) : () => null;
+  const parameters = parametersOf(body);
+  return (name) => parameters?.get(name) ?? null;
 }
 
 function isJson(body: Buffer): boolean {

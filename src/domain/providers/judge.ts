@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { type BodyFields, fieldsOf } from './body-fields.js';
-import { type Refusal, refusalOf } from './proof.js';
+import { type Proof, type Refusal, verify } from './proof.js';
 import type { ProviderName } from './provider-names.js';
 import { type Place, type Provider, PROVIDERS } from './providers.js';
 import { headerOf, type ReceivedRequest } from './received-request.js';
@@ -38,14 +38,14 @@ const UNKNOWN_CONTENT = 'application/octet-stream';
 export function judge(request: ReceivedRequest, rules: SourceRules, nowMs: number): Verdict {
   const { settings, secrets } = rules;
   const provider = PROVIDERS[rules.provider](settings);
-  const refusal = refusalOf(request, provider.proofs, { secrets, url: addressOf(request, rules), nowMs });
-  if (refusal) return { kind: 'refused', ...refusal };
+  const verified = verify(request, provider.proofs, { secrets, url: addressOf(request, rules), nowMs });
+  if ('refusal' in verified) return { kind: 'refused', ...verified.refusal };
   const fields = fieldsOf(request);
   return (
     challengeOf(provider, fields) ?? {
       kind: 'event',
       eventType: eventTypeOf(provider, request, fields),
-      deliveryId: deliveryIdOf(provider, request, fields),
+      deliveryId: deliveryIdOf(provider, verified.proof, request, fields),
       contentType: contentTypeOf(request),
     }
   );
@@ -70,9 +70,17 @@ function eventTypeOf({ eventType }: Provider, request: ReceivedRequest, fields: 
   return (prefix === undefined ? type : `${prefix}.${type}`).slice(0, MAX_TYPE_LENGTH);
 }
 
-/** One that could not be stored is still the same each time, hashed. */
-function deliveryIdOf({ deliveryId }: Provider, request: ReceivedRequest, fields: BodyFields): string | null {
-  const given = firstOf(deliveryId, request, fields);
+/**
+ * The one that is signed, if any: with another beside it, a copy of a request would be a delivery of its own. One that
+ * could not be stored is still the same each time, hashed.
+ */
+function deliveryIdOf(
+  { deliveryId }: Provider,
+  { deliveryId: signed }: Proof,
+  request: ReceivedRequest,
+  fields: BodyFields,
+): string | null {
+  const given = firstOf(signed === undefined ? deliveryId : [{ header: signed }], request, fields);
   if (given === null || IDENTIFIER.test(given)) return given;
   return `sha256:${createHash('sha256').update(Buffer.from(given, 'utf16le')).digest('hex')}`;
 }

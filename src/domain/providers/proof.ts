@@ -12,6 +12,8 @@ export interface Proof {
   prefix: string;
   shows: Signature | SharedToken;
   time?: SignedTime;
+  /** The header that says which delivery it is, where that is signed as well. */
+  deliveryId?: string;
 }
 
 export interface Signature {
@@ -56,21 +58,21 @@ export interface Expectation {
 /** From here on a timestamp is in milliseconds: in seconds it would be the year 5138. */
 const FIRST_MILLISECONDS = 1e11;
 
-/** What is wrong with the first of these proofs that the request has; null as soon as one of them holds. */
-export function refusalOf(
+/** The first of these proofs that holds; if none does, what is wrong with the first that the request has. */
+export function verify(
   request: ReceivedRequest,
   proofs: readonly Proof[],
   expected: Expectation,
-): Refusal | null {
+): { proof: Proof } | { refusal: Refusal } {
   let refusal: Refusal | undefined;
   for (const proof of proofs) {
     const given = headerOf(request, proof.header);
     if (given === null) continue;
     const found = refusalOfProof(request, proof, given, expected);
-    if (found === null) return null;
+    if (found === null) return { proof };
     refusal ??= found;
   }
-  return refusal ?? missing([...new Set(proofs.map(({ header }) => header))].join(' or '));
+  return { refusal: refusal ?? missing([...new Set(proofs.map(({ header }) => header))].join(' or ')) };
 }
 
 function refusalOfProof(

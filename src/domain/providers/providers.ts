@@ -48,12 +48,14 @@ const standard = (name: 'webhook' | 'svix', toleranceSeconds = FIVE_MINUTES): Pr
   prefix: 'v1,',
   shows: hmac(`{${name}-id}.{timestamp}.{body}`, { encoding: 'base64', key: 'whsec' }),
   time: { in: { header: `${name}-timestamp` }, toleranceSeconds },
+  deliveryId: `${name}-id`,
 });
 
 const standardWebhooks: Describe = ({ tolerance_seconds, event_type_prefix }) => ({
   proofs: [standard('webhook', tolerance_seconds), standard('svix', tolerance_seconds)],
   eventType: { prefix: event_type_prefix, from: [field('type')] },
-  deliveryId: [header('webhook-id'), header('svix-id')],
+  // Each of the proofs has its own.
+  deliveryId: [],
 });
 
 /** Where a source says that the type and the id are, for who has no place of their own. */
@@ -86,7 +88,8 @@ export const PROVIDERS: Readonly<Record<ProviderName, Describe>> = {
       // "Merge Request Hook"
       spell: (type) => type.toLowerCase(),
     },
-    // The latter is the same for all that one event causes, so only where there is nothing better.
+    // Where GitLab signs, its webhook-id is that Idempotency-Key. X-Gitlab-Event-UUID is the same for all that one event
+    // causes, so only where there is nothing better.
     deliveryId: [header('idempotency-key'), header('x-gitlab-event-uuid')],
   }),
 

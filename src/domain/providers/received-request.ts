@@ -21,10 +21,6 @@ export function headerOf({ headers }: ReceivedRequest, name: string): string | n
   return trimmed === '' ? null : trimmed;
 }
 
-export function isForm(request: ReceivedRequest): boolean {
-  return /^application\/x-www-form-urlencoded\s*(?:;|$)/i.test(headerOf(request, 'content-type') ?? '');
-}
-
 /** A body's parameters, in order, read as a form whatever it is; null when it has more than any webhook. */
 export function parametersOf(body: Buffer): URLSearchParams | null {
   let separators = 0;

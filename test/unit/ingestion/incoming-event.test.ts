@@ -60,6 +60,8 @@ describe('readEvent', () => {
     ['{"event_type":"a","payload":1,"event_id":""}', ['event_id']],
     ['{"event_type":"a","payload":1,"idempotency_key":"\\u0000"}', ['idempotency_key']],
     ['{"event_type":"a","payload":1,"idempotency_key":"\\ud800"}', ['idempotency_key']],
+    ['{"event_type":"a","payload":1,"idempotency_key":"source:1:2"}', ['idempotency_key']],
+    ['{"event_type":"a","payload":1,"event_id":"source:1:2"}', ['event_id']],
   ])('refuses %s and names the field', (text, paths) => {
     const problem = problemOf(() => readEvent(body(text), undefined, LIMIT));
     expect(problem.code).toBe('invalid_request');

@@ -33,11 +33,12 @@ describe('the event type and the delivery id', () => {
       'gitlab.merge_request_hook',
       'u',
     ],
+    ['gitlab with a signing token', { headers: { 'x-gitlab-event-uuid': 'u' } }, 'gitlab.push_hook', 'msg_1'],
     [
-      'gitlab with a signing token',
-      { headers: { 'x-gitlab-event-uuid': 'u' } },
-      'gitlab.push_hook',
-      'f5e5f430-f57b-4e6e-9fac-d9128cd7232f',
+      'gitlab with a secret token',
+      { headers: { 'idempotency-key': 'i', 'x-gitlab-event-uuid': 'u' } },
+      'gitlab.merge_request_hook',
+      'i',
     ],
     ['stripe', {}, 'stripe.invoice.paid', 'evt_1'],
     ['stripe', { body: 'no JSON' }, 'stripe.webhook', null],
@@ -115,6 +116,22 @@ describe('the event type and the delivery id', () => {
     ['posthorn', { body: '[1]' }, 'webhook', null],
   ])('of %s, sent with %o, are %s and %s', async (name, request, eventType, deliveryId) => {
     expect(await taken(name, request)).toMatchObject({ kind: 'event', eventType, deliveryId });
+  });
+
+  it.each<[string, Sent, string]>([
+    ['svix', { headers: { 'webhook-id': 'another', 'idempotency-key': 'another' } }, 'msg_1'],
+    ['standard-webhooks', { headers: { 'svix-id': 'another', 'svix-signature': 'v1,AAAA' } }, 'msg_1'],
+    ['gitlab with a signing token', { headers: { 'idempotency-key': 'another' } }, 'msg_1'],
+    ['stripe', { headers: { 'content-type': FORM } }, 'evt_1'],
+    ['slack', { headers: { 'content-type': FORM } }, 'Ev1'],
+    ['posthorn', { body: '{"idempotency_key":"k"}', headers: { 'content-type': FORM } }, 'k'],
+    ['twilio with a form', { headers: { 'content-type': 'text/plain' } }, 'SM1:delivered'],
+  ])('of a copy from %s with other unsigned headers, %o, is the same id %s', async (name, request, id) => {
+    const original = await taken(name, { ...request, headers: {} });
+    expect(await taken(name, request)).toMatchObject({
+      eventType: original.kind === 'event' && original.eventType,
+      deliveryId: id,
+    });
   });
 
   it.each([

@@ -262,4 +262,12 @@ describe('judge', () => {
       'refused',
     );
   });
+
+  it('takes no form apart of Twilio that is longer than any, before it is believed', async () => {
+    const twilio = SENDERS.find(({ name }) => name === 'twilio with a form')!;
+    const kindOf = async (length: number) =>
+      judge(await sent(twilio, { body: `Body=${'+'.repeat(length - 5)}` }), rulesOf(twilio), NOW).kind;
+    expect(await kindOf(262_144)).toBe('event');
+    expect(await kindOf(262_145)).toBe('refused');
+  });
 });

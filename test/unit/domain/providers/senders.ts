@@ -79,7 +79,7 @@ export const SENDERS: readonly Sender[] = [
     time: 'webhook-timestamp',
     headers: (secret, body, seconds) => ({
       'x-gitlab-event': 'Push Hook',
-      'idempotency-key': 'f5e5f430-f57b-4e6e-9fac-d9128cd7232f',
+      'idempotency-key': 'msg_1',
       ...standardHeaders(secret, body, seconds),
     }),
   },

@@ -43,6 +43,7 @@ describe('settingsErrors', () => {
     ['twilio', { url: 'ftp://example.com/' }, ['url']],
     ['twilio', { url: 'https://' }, ['url']],
     ['twilio', { url: 'https://example.com/#a' }, ['url']],
+    ['twilio', { url: 'https://example.com/?a=b&bodySHA256=00' }, ['url']],
     ['twilio', { url: 'https://example.com/ a' }, ['url']],
     ['stripe', { tolerance_seconds: 0 }, ['tolerance_seconds']],
     ['stripe', { tolerance_seconds: 86_401 }, ['tolerance_seconds']],
