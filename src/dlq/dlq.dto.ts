@@ -21,7 +21,7 @@ export class DeadLetterFilterDto {
   @MayBeLeftOut()
   @ValidateBy({
     name: 'isEventType',
-    validator: { validate: isEventType, defaultMessage: () => 'must be an event type' },
+    validator: { validate: isEventType, defaultMessage: () => 'must be one event type, without *' },
   })
   event_type?: string;
 

@@ -39,7 +39,7 @@ export class DeliveryResponse {
   @ApiProperty({ type: Number, nullable: true, example: 503 })
   last_status_code!: number | null;
 
-  @ApiProperty({ type: String, nullable: true, example: 'The subscriber answered 503.' })
+  @ApiProperty({ type: String, nullable: true, example: 'HTTP 503' })
   last_error!: string | null;
 
   @ApiProperty({ format: 'date-time', example: '2026-01-31T12:00:00.000Z' })
@@ -82,7 +82,7 @@ export class AttemptResponse {
   @ApiProperty({ type: Boolean, example: false })
   success!: boolean;
 
-  @ApiProperty({ type: String, nullable: true, example: 'The subscriber answered 503.' })
+  @ApiProperty({ type: String, nullable: true, example: 'HTTP 503' })
   error!: string | null;
 
   @ApiProperty({

@@ -9,9 +9,9 @@ export class PageQuery {
   @ApiPropertyOptional({ minimum: 1, maximum: 100, default: 50, description: 'Rows a page.' })
   @MayBeLeftOut()
   @Type(() => Number)
-  @IsInt()
   @Min(1)
   @Max(100)
+  @IsInt({ message: 'must be a whole number from 1 to 100' })
   limit: number = 50;
 
   @ApiPropertyOptional({ description: 'The `next_cursor` of the page before.' })

@@ -105,7 +105,7 @@ const BY_STATUS: Record<number, ProblemCode> = {
 /** Where Nest's own message does not say what to do. */
 const ADVICE: Partial<Record<ProblemCode, string>> = {
   internal: 'Try again; the log has the details.',
-  unsupported_media_type: 'Send the body as JSON, with the header Content-Type: application/json.',
+  unsupported_media_type: 'The Content-Type cannot be read. That of JSON is application/json.',
   payload_too_large:
     'The body is larger than this route accepts (see MAX_PAYLOAD_BYTES and MAX_BATCH_BYTES).',
 };

@@ -10,6 +10,7 @@ import {
 import {
   ApiAcceptedResponse,
   ApiBody,
+  ApiConsumes,
   ApiHeader,
   ApiOkResponse,
   ApiOperation,
@@ -60,11 +61,12 @@ export class ReceiveController {
       'subscription are committed. The same delivery again is answered 200.',
   })
   @ApiParam({ name: 'source_id', format: 'uuid' })
+  @ApiConsumes('*/*')
   @ApiBody({
     description: 'Whatever the provider sends.',
     required: false,
-    content: { '*/*': { schema: { type: 'string', format: 'binary' } } },
-  } as never)
+    schema: { type: 'string', format: 'binary' },
+  })
   @ApiAcceptedResponse({ type: EventAcceptedResponse, description: 'New, and durable.' })
   @ApiOkResponse({
     type: EventAcceptedResponse,

@@ -40,9 +40,9 @@ export class SourceFieldsDto {
     description: 'CIDRs from which it may be used, such as `192.0.2.0/24`. Empty: from everywhere.',
   })
   @MayBeLeftOut()
-  @IsArray({ message: 'must be a list of CIDRs' })
   @ArrayMaxSize(100)
   @IsString({ each: true, message: 'must hold CIDRs such as 192.0.2.0/24' })
+  @IsArray({ message: 'must be a list of CIDRs' })
   allowed_ips?: string[];
 
   @ApiPropertyOptional({ type: String, nullable: true, maxLength: 1_000, default: null, example: 'Billing' })
@@ -105,8 +105,8 @@ export class RotateSourceSecretDto {
     description: 'How long what is signed with the old secret is taken as well, in seconds.',
   })
   @MayBeLeftOut()
-  @IsInt({ message: 'must be a whole number of seconds' })
   @Min(0)
   @Max(MAX_OVERLAP_SECONDS)
+  @IsInt({ message: 'must be a whole number of seconds' })
   overlap_seconds: number = 86_400;
 }

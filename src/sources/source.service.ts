@@ -84,7 +84,8 @@ export class SourceService {
   }
 
   /**
-   * Gives it a new secret, beside which the old one verifies for `overlap_seconds`.
+   * Gives it a new secret, beside which the old one verifies for `overlap_seconds`. The present one given again, as
+   * after an answer that was lost, leaves the one before as it is.
    * @throws Problem invalid_request for a secret that cannot be used, or is missing
    */
   async rotateSecret(
@@ -94,8 +95,10 @@ export class SourceService {
   ): Promise<SourceWithSecretResponse> {
     const source = await this.find(tenantId, id);
     const secret = this.secretFor(source.provider, given);
+    const present = this.sources.presentSecret(source);
+    if (overlap_seconds > 0 && present === secret) return this.withSecret(source, secret);
     // One that cannot be decrypted verifies nothing, and would fail what the new one verifies.
-    const overlaps = overlap_seconds > 0 && this.sources.isReadable(source);
+    const overlaps = overlap_seconds > 0 && present !== null;
     const oldHoldsUntil = overlaps ? new Date(systemClock.now() + overlap_seconds * 1000) : null;
     if (!(await this.sources.rotateSecret(tenantId, id, secret, oldHoldsUntil))) throw notFound('source', id);
     this.cache.forget(tenantId);

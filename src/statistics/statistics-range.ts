@@ -21,14 +21,17 @@ export interface Range {
  * Widened to whole intervals, and cut off after the present one. A day until now unless given, or as much of it as there
  * are minutes of.
  * @param minutesSinceMs since when there are rows of minutes
+ * @param isSeries false: it is for one sum, of whole intervals that nobody asked for
  * @throws Problem invalid_request that says what would be right
  */
 export function rangeOf(
   asked: { from?: string | undefined; to?: string | undefined; interval: Interval },
   nowMs: number,
   minutesSinceMs: number,
+  isSeries = true,
 ): Range {
-  const { interval } = asked;
+  const { interval, from, to } = asked;
+  if (from !== undefined && to !== undefined && Date.parse(from) >= Date.parse(to)) throw noTime();
   const step = INTERVAL_MS[interval];
   const floor = (ms: number) => Math.floor(ms / step) * step;
   const end = floor(nowMs) + step;
@@ -37,9 +40,11 @@ export function rangeOf(
   const dayBefore = (asked.to === undefined ? nowMs : toMs) - DEFAULT_SPAN_MS;
   const earliest = interval === 'minute' ? Math.min(minutesSinceMs + step, toMs - step) : 0;
   const fromMs = floor(asked.from === undefined ? Math.max(dayBefore, earliest) : Date.parse(asked.from));
-  if (fromMs >= toMs) throw refused('from', 'must be before `to`, and not in the future');
+  if (fromMs >= toMs) throw noTime();
   const points = (toMs - fromMs) / step;
-  if (points > MAX_POINTS) throw refused('interval', tooMany(points, fromMs, toMs));
+  if (points > MAX_POINTS) {
+    throw isSeries ? refused('interval', tooMany(points, fromMs, toMs)) : refused('from', tooLong(interval));
+  }
   if (interval === 'minute' && fromMs + step <= minutesSinceMs) {
     throw refused('interval', `minutes are kept since ${new Date(minutesSinceMs).toISOString()}: take hour`);
   }
@@ -52,4 +57,8 @@ function tooMany(points: number, fromMs: number, toMs: number): string {
   return `would make ${points.toLocaleString('en')} points of at most ${MAX_POINTS.toLocaleString('en')}: ${instead}`;
 }
 
+const tooLong = (interval: Interval) =>
+  `must be at most ${MAX_POINTS.toLocaleString('en')} ${interval}s before \`to\``;
+
+const noTime = () => refused('from', 'must be before `to`, and not in the future');
 const refused = (path: FieldError['path'], message: string) => invalidRequest([{ path, message }]);

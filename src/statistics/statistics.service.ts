@@ -68,7 +68,7 @@ export class StatisticsService {
     query: SubscriptionStatisticsQuery,
   ): Promise<SubscriptionStatisticsResponse> {
     const { statistics } = this.reads.late;
-    const range = rangeOf({ ...query, interval: 'hour' }, Date.now(), 0);
+    const range = rangeOf({ ...query, interval: 'hour' }, Date.now(), 0, false);
     const [from, to] = [new Date(range.fromMs), new Date(range.toMs)];
     const rows = await statistics.worst(tenantId, from, to, MAX_SUBSCRIPTIONS);
     return {

@@ -162,7 +162,7 @@ export class SearchDto {
     example: '0198c0de-7a5e-7a11-8c2d-1e2f3a4b5c6d',
   })
   @MayBeLeftOut()
-  @IsUUID(undefined, { message: 'must be the id of an event' })
+  @IsUUID(undefined, { message: 'must be the id that Posthorn gave an event' })
   event_id?: string;
 
   @ApiPropertyOptional({
@@ -193,11 +193,11 @@ export class SearchDto {
     description: 'All of these stand in the payload, which is JSON and has no more than 1 MiB.',
   })
   @MayBeLeftOut()
-  @IsArray({ message: 'must be a list of {path, equals}' })
   @ArrayMinSize(1, { message: 'must have at least one element' })
   @ArrayMaxSize(5, { message: 'must have at most 5 elements' })
   @IsObject({ each: true, message: 'must be a list of {path, equals}' })
   @ValidateNested({ each: true, message: 'must be a list of {path, equals}' })
+  @IsArray({ message: 'must be a list of {path, equals}' })
   @Type(() => PayloadValueDto)
   payload?: PayloadValueDto[];
 
@@ -214,9 +214,9 @@ export class SearchDto {
     description: 'Deliveries a page.',
   })
   @MayBeLeftOut()
-  @IsInt()
   @Min(1)
   @Max(100)
+  @IsInt({ message: 'must be a whole number from 1 to 100' })
   limit: number = 50;
 
   @ApiPropertyOptional({

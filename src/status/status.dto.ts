@@ -20,7 +20,7 @@ const EVENT_STATUSES = ['received', 'delivering', 'delivered', 'failed'] as cons
 const IsEventType = () =>
   ValidateBy({
     name: 'isEventType',
-    validator: { validate: isEventType, defaultMessage: () => 'must be an event type' },
+    validator: { validate: isEventType, defaultMessage: () => 'must be one event type, without *' },
   });
 
 export class EventQuery extends PageQuery {
@@ -75,7 +75,7 @@ export class DeliveryQuery extends PageQuery {
     example: '0198c0de-7a5e-7a11-8c2d-1e2f3a4b5c6d',
   })
   @MayBeLeftOut()
-  @IsUUID(undefined, { message: 'must be the id of an event' })
+  @IsUUID(undefined, { message: 'must be the id that Posthorn gave an event' })
   event_id?: string;
 
   static toFilter(query: DeliveryQuery): DeliveryFilter {

@@ -55,9 +55,9 @@ export class RotateApiKeyDto {
     description: 'How long the old key goes on working beside the new one.',
   })
   @MayBeLeftOut()
-  @IsInt({ message: 'must be a whole number of seconds' })
   @Min(0)
   @Max(MAX_OVERLAP_SECONDS)
+  @IsInt({ message: 'must be a whole number of seconds' })
   overlap_seconds: number = 86_400;
 }
 

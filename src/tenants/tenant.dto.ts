@@ -76,8 +76,8 @@ export class CreateTenantDto {
       'the most.',
   })
   @MayBeNull()
-  @IsNumber({}, { message: 'must be a number of hours' })
   @Min(1)
+  @IsNumber({}, { message: 'must be a number of hours' })
   retention_hours?: number | null;
 
   @ApiPropertyOptional({
@@ -87,9 +87,9 @@ export class CreateTenantDto {
     description: 'CIDRs from which its keys may be used, such as `192.0.2.0/24`. Empty: from everywhere.',
   })
   @MayBeLeftOut()
-  @IsArray({ message: 'must be a list of CIDRs' })
   @ArrayMaxSize(100)
   @IsString({ each: true, message: 'must hold CIDRs such as 192.0.2.0/24' })
+  @IsArray({ message: 'must be a list of CIDRs' })
   allowed_ips?: string[];
 }
 

@@ -534,3 +534,11 @@ it.each<[unknown, string]>([
   expect(answer.status, answer.text).toBe(422);
   expect(answer.body.errors).toEqual([{ path, message: expect.any(String) }]);
 });
+
+it('says of what is of the wrong type which one is right', async () => {
+  const { body } = await search({ limit: '5', payload: { path: 'a', equals: 1 } });
+  expect(body.errors).toEqual([
+    { path: 'payload', message: 'must be a list of {path, equals}' },
+    { path: 'limit', message: 'must be a whole number from 1 to 100' },
+  ]);
+});

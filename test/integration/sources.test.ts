@@ -195,6 +195,14 @@ describe('what it is made with', () => {
     expect(expectInvalid(await post(body))).toEqual(paths);
   });
 
+  it('says of a name that is none what one is', async () => {
+    const { body } = await post({ provider: 'github', allowed_ips: '10.0.0.0/8' });
+    expect(body.errors).toEqual([
+      { path: 'name', message: 'must be a string of 1 to 200 characters' },
+      { path: 'allowed_ips', message: 'must be a list of CIDRs' },
+    ]);
+  });
+
   it.each(['stripe', 'shopify', 'slack', 'twilio', 'svix'])(
     'has to have the secret that %s has chosen, and says where it is found',
     async (provider) => {
@@ -372,6 +380,18 @@ describe('the secret of a source', () => {
     expect((await foundBy(posthorn, id))!.secrets(Date.now())).toEqual([ended.secret]);
   });
 
+  it('keeps the old one when it is rotated to the same one again, unless that is to end', async () => {
+    const { id } = await make('hmac', { secret: GIVEN });
+    const rotate = (overlap_seconds: number) =>
+      tenant.request('POST', `/sources/${id}/rotate-secret`, { secret: OTHER, overlap_seconds });
+    const { body: first } = await rotate(60);
+    const { status, body: again } = await rotate(600);
+    expect([status, again]).toEqual([200, first]);
+    expect((await foundBy(posthorn, id))!.secrets(Date.now())).toEqual([OTHER, GIVEN]);
+    expect((await rotate(0)).body.previous_secret_expires_at).toBeNull();
+    expect((await foundBy(posthorn, id))!.secrets(Date.now())).toEqual([OTHER]);
+  });
+
   it.each([
     [{ overlap_seconds: -1 }, 'overlap_seconds'],
     [{ overlap_seconds: 2_592_001 }, 'overlap_seconds'],
@@ -403,7 +423,14 @@ describe('another process', () => {
   it('hears of each change, and needs no query meanwhile', async () => {
     const { id } = await make('hmac', { secret: GIVEN });
     expect(await foundBy(other, id)).toMatchObject({ isActive: true, isTenantSuspended: false });
-    expect(other.app.get(SourceCache).find(id)).toMatchObject({ id });
+    // It may yet hear that the source was made, and look once more.
+    await waitFor(
+      async () => {
+        await foundBy(other, id);
+        return !(other.app.get(SourceCache).find(id) instanceof Promise);
+      },
+      { what: 'a source that is known without a query' },
+    );
 
     const path = `/sources/${id}`;
     await tenant.request('PATCH', path, { is_active: false });

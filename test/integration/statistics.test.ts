@@ -487,6 +487,8 @@ describe('GET /stats', () => {
     ['subscription_id=1', 'subscription_id', 'id of a subscription'],
     ['from=2100-01-01T00:00:00Z', 'from', 'before `to`'],
     ['from=2020-01-02T00:00:00Z&to=2020-01-01T00:00:00Z', 'from', 'before `to`'],
+    ['from=2020-01-01T00:10:00Z&to=2020-01-01T00:10:00Z', 'from', 'before `to`'],
+    ['from=2020-01-01T00:20:00Z&to=2020-01-01T00:10:00Z', 'from', 'before `to`'],
     ['from=2020-01-01T00:00:00Z&to=2020-04-01T00:00:00Z', 'interval', 'take day'],
     ['interval=day&from=0001-01-01T00:00:00Z', 'interval', 'take a shorter time'],
     ['interval=minute&from=2020-01-01T00:00:00Z&to=2020-01-01T01:00:00Z', 'interval', 'take hour'],
@@ -505,6 +507,14 @@ describe('GET /stats', () => {
     const ask = async (hours: number) => get(`?from=${at(from)}&to=${at(from + hours * HOUR)}`);
     expect((await ask(1_500)).body.series).toHaveLength(1_500);
     expect((await ask(1_501)).status).toBe(422);
+  });
+
+  it('refuses too long a time by subscription, without a word of an interval', async () => {
+    tenant = await api.tenant();
+    const query = 'from=2020-01-01T00:00:00Z&to=2020-04-01T00:00:00Z';
+    const { status, body } = await tenant.request('GET', `/stats/subscriptions?${query}`);
+    expect(status).toBe(422);
+    expect(body.errors).toEqual([{ path: 'from', message: 'must be at most 1,500 hours before `to`' }]);
   });
 });
 

@@ -89,6 +89,16 @@ it('signs with both secrets while they overlap', async () => {
   for (const either of [secret, body.secret]) new Webhook(either).verify(payload, headers);
 });
 
+it('goes on signing with the old one when it is rotated to the same secret again', async () => {
+  const { id, secret } = await subscribe();
+  const body = { secret: `whsec_${Buffer.alloc(24, 7).toString('base64')}` };
+  for (const _ of [1, 2]) await tenant.request('POST', `/subscriptions/${id}/rotate-secret`, body);
+
+  const { headers, payload } = await nextDelivery();
+
+  for (const either of [secret, body.secret]) new Webhook(either).verify(payload, headers);
+});
+
 it.each([
   ['rotation without overlap', 'POST', '/rotate-secret', { overlap_seconds: 0 }],
   ['a secret given to PATCH', 'PATCH', '', { secret: `whsec_${Buffer.alloc(24, 7).toString('base64')}` }],

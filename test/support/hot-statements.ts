@@ -458,7 +458,8 @@ function searches(
         budgetMs: 10_000,
       }),
     indexes: [...indexes, ...(found === 'nothing' ? [] : LOADED)],
-    blocks: 30_000,
+    // How large the last step is follows from the time that the others took.
+    blocks: 60_000,
   }));
 }
 

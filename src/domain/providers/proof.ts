@@ -92,7 +92,7 @@ function refusalOfProof(
     timestamp = found;
   }
   const proven = items.map((item) => behind(prefix, item.trim())).filter((item) => item !== null);
-  if (proven.length === 0) return malformed(`${header} has nothing that begins with ${prefix}`);
+  if (proven.length === 0) return malformed(`${header} has nothing that begins with "${prefix}"`);
   const { shows } = proof;
   const holds =
     shows.kind === 'token'

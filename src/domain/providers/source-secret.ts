@@ -57,7 +57,9 @@ export function generateSourceSecret(provider: ProviderName): string | null {
 export function sourceSecretError(provider: ProviderName, secret: string | undefined): string | null {
   const { isValid, form, generate, foundAt } = RULES[provider];
   if (secret === undefined) {
-    return generate ? null : `must be given: ${provider} chooses it. Take ${foundAt ?? 'it from there'}`;
+    return generate
+      ? null
+      : `must be given: ${provider} chooses it. Take ${foundAt ?? 'it from there'}; where that needs the URL first, put a random one in its place, and the real one with rotate-secret and "overlap_seconds": 0`;
   }
   return isValid(secret) ? null : `must be ${form}`;
 }

@@ -133,13 +133,12 @@ export class SourceRepository {
     return affected === 1;
   }
 
-  /** Whether its present secret can be decrypted. */
-  isReadable(source: SourceEntity): boolean {
+  /** Its present secret; null when that cannot be decrypted. */
+  presentSecret(source: SourceEntity): string | null {
     try {
-      this.secrets.reveal(source.secret, source);
-      return true;
+      return this.secrets.reveal(source.secret, source);
     } catch (error) {
-      if (error instanceof UndecryptableSecret) return false;
+      if (error instanceof UndecryptableSecret) return null;
       throw error;
     }
   }

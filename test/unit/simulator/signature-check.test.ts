@@ -46,6 +46,30 @@ describe('SignatureCheck', () => {
     else expect(found).toContain(problem);
   });
 
+  const BYTES = Buffer.from([0, 0xff, 0xfe, 0x80]);
+  const ofBytes = (secret: string, at = new Date()) => {
+    const id = 'evt-1';
+    const timestamp = String(Math.floor(at.getTime() / 1000));
+    const signature = createHmac('sha256', Buffer.from(secret.slice('whsec_'.length), 'base64'))
+      .update(Buffer.concat([Buffer.from(`${id}.${timestamp}.`), BYTES]))
+      .digest('base64');
+    return {
+      'webhook-id': id,
+      'webhook-timestamp': timestamp,
+      'webhook-signature': `v1,AAAA v1,${signature}`,
+    };
+  };
+  it.each([
+    ['right', ofBytes(SECRET), null],
+    ['of another secret', ofBytes(OTHER), 'No matching signature found'],
+    ['of what they are as text', standard(SECRET, BYTES.toString()), 'No matching signature found'],
+    ['too old', ofBytes(SECRET, minutesAgo(6)), 'Message timestamp too old'],
+    ['without a time', { ...ofBytes(SECRET), 'webhook-timestamp': 'now' }, 'Invalid Signature Headers'],
+    ['without an id', { ...ofBytes(SECRET), 'webhook-id': '' }, 'Missing required headers'],
+  ])('of bytes that are no text: %s', (_case, headers, problem) => {
+    expect(new SignatureCheck(SECRET).problem(headers, BYTES)).toBe(problem);
+  });
+
   it('refuses a secret that is not base64', () => {
     expect(() => new SignatureCheck('whsec_no!')).toThrow(/whsec_/);
   });
