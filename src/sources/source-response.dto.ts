@@ -8,6 +8,13 @@ export class SourceResponse {
   @ApiProperty({ format: 'uuid', example: '0198c0de-7a5e-7b1c-9d3e-5f0a1b2c3d4e' })
   id: string;
 
+  @ApiProperty({
+    format: 'uuid',
+    description: 'Its tenant: what a source of `posthorn` wants as X-Tenant-ID.',
+    example: '0198c0d0-33cc-7c3d-8e4f-a0b1c2d3e4f5',
+  })
+  tenant_id: string;
+
   @ApiProperty({ example: 'GitHub, our organisation' })
   name: string;
 
@@ -52,6 +59,7 @@ export class SourceResponse {
     const door = row.provider === 'posthorn' ? 'ingest' : `receive/${row.id}`;
     const overlapEnd = row.previousSecretExpiresAt;
     this.id = row.id;
+    this.tenant_id = row.tenantId;
     this.name = row.name;
     this.provider = row.provider;
     this.settings = row.settings;

@@ -51,6 +51,7 @@ describe('a source', () => {
     expect(secret).toMatch(/^phs_[\w-]{43}$/);
     expect(shown).toEqual({
       id: expect.any(String),
+      tenant_id: tenant.id,
       name: 'one',
       provider: 'github',
       settings: {},
