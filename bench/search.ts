@@ -323,7 +323,7 @@ function table(figures: Figures[]): string {
             .map((one) => `\`${one}\``)
             .join(', '),
         )
-        .join(' or ') || 'see below',
+        .join(' or ') || 'as the search',
       String(p50),
       String(p95),
       String(max),
