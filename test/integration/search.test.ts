@@ -289,13 +289,17 @@ const anyQuery = fc.record<Query>(
 );
 
 /** Most filters find nothing when there are many of them. */
-const someQuery = anyQuery.chain((query) =>
-  fc
-    .shuffledSubarray(Object.keys(query), { maxLength: 3 })
-    .map(
-      (names) => Object.fromEntries(Object.entries(query).filter(([name]) => names.includes(name))) as Query,
-    ),
-);
+const someQuery = anyQuery
+  .chain((query) =>
+    fc
+      .shuffledSubarray(Object.keys(query), { maxLength: 3 })
+      .map(
+        (names) =>
+          Object.fromEntries(Object.entries(query).filter(([name]) => names.includes(name))) as Query,
+      ),
+  )
+  // Other queries are refused.
+  .filter(({ from, to }) => from === undefined || to === undefined || from < to);
 
 const modelOf = (query: Query, tenant: TestTenant): Row[] =>
   all.filter((row) => row.tenant_id === tenant.id && fits(row, query));
