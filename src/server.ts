@@ -17,6 +17,8 @@ import { allowOrigins } from './http/cross-origin.js';
 import { EDGE_LIMITS, MAX_HEADER_BYTES, MAX_PATH_PARAMETER_CHARACTERS } from './http/edge-limits.js';
 import { cleanForwardedFor } from './http/forwarded-for.js';
 import { acceptBodies } from './http/json-body.js';
+import { KnownPaths } from './http/known-paths.js';
+import { locateCreated } from './http/located.js';
 import { sendProblem, toProblem } from './http/problem.filter.js';
 import { answerWithRequestId, requestId } from './http/request-id.js';
 import { refuseOddRequests } from './http/request-shape.js';
@@ -55,7 +57,8 @@ export async function createServer(
       // Node's own refusal is no problem document; ours is.
       requireHostHeader: false,
     },
-    routerOptions: { maxParamLength: MAX_PATH_PARAMETER_CHARACTERS },
+    // The route, and with it what it asks of a key, is the same with a slash at the end.
+    routerOptions: { maxParamLength: MAX_PATH_PARAMETER_CHARACTERS, ignoreTrailingSlash: true },
     // No hook runs for these, so the headers are set here.
     frameworkErrors: (error: FastifyError, request: FastifyRequest, reply: FastifyReply) => {
       void reply.headers({ 'x-request-id': request.id, ...securityHeadersFor(request.raw, proxies) });
@@ -65,6 +68,8 @@ export async function createServer(
   });
   const server = adapter.getInstance<FastifyInstance>();
   const access = recordAccess(server);
+  const paths = new KnownPaths();
+  paths.watch(server);
   answerWithRequestId(server);
   answerWithSecurityHeaders(server, proxies);
   if (behindProxies) cleanForwardedFor(server);
@@ -86,11 +91,12 @@ export async function createServer(
     abortOnError: false,
     bodyParser: false,
   });
-  guardRoutes(server, app.get(AuthGuard));
+  guardRoutes(server, app.get(AuthGuard), paths);
   auditRoutes(server, app.get(AuditRepository, { strict: false }), logger);
+  locateCreated(server);
   takeTurns(server, config, app.get(Metrics, { strict: false }));
   acceptBodies(server, bodyRoom);
-  app.setGlobalPrefix('api/v1', { exclude: ['health', 'ready', 'metrics'] });
+  app.setGlobalPrefix('api/v1', { exclude: ['/', 'health', 'ready', 'metrics'] });
   serveApiDocs(app, access);
   return app;
 }

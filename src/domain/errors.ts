@@ -18,6 +18,7 @@ export const PROBLEMS = {
   ip_not_allowed: { status: 403, title: 'This address may not use the key' },
   admin_key_not_configured: { status: 403, title: 'No admin key is configured' },
   not_found: { status: 404, title: 'Not found' },
+  method_not_allowed: { status: 405, title: 'The path does not have this method' },
   request_timeout: { status: 408, title: 'The request did not arrive in time' },
   conflict: { status: 409, title: 'The request conflicts with the present state' },
   idempotency_conflict: { status: 409, title: 'The idempotency key was used with another body' },

@@ -12,6 +12,7 @@ import type { FastifyInstance } from 'fastify';
 import { ProblemCode, PROBLEMS } from '../domain/errors.js';
 import { VERSION } from '../domain/version.js';
 import type { Access } from './access.js';
+import { LOCATION } from './located.js';
 
 class FieldErrorResponse {
   @ApiProperty({ example: 'event_type' })
@@ -136,19 +137,23 @@ function documentOf(app: INestApplication, access: ReadonlyMap<string, Access>):
       const needed = access.get(`${method.toUpperCase()} ${path}`);
       if (needed) describeAccess(operation, needed);
       if (operation.requestBody) addProblems(operation, BODY_PROBLEMS);
+      describeLocation(operation);
     }
   }
   return document;
 }
 
+type DescribedResponse = Partial<ReturnType<typeof problemResponse>> & { headers?: Record<string, object> };
+
 interface DescribedOperation {
   description?: string;
   security?: unknown[];
   requestBody?: unknown;
-  responses: Record<string, Partial<ReturnType<typeof problemResponse>> | undefined>;
+  responses: Record<string, DescribedResponse | undefined>;
   'x-required-scope'?: string;
   'x-operator-too'?: true;
   'x-audit-action'?: string;
+  [LOCATION]?: string;
 }
 
 const REFUSALS = ['ip_not_allowed', 'tenant_suspended', 'insufficient_scope', 'rate_limited'] as const;
@@ -173,6 +178,17 @@ function describeAccess(operation: DescribedOperation, access: Access): void {
   addProblems(operation, GUARD_PROBLEMS[access.for]);
   // The audit log has to be written first.
   if (operation['x-audit-action']) addProblems(operation, ['unavailable']);
+}
+
+/** Where the answers of a route name what they made. */
+function describeLocation(operation: DescribedOperation): void {
+  const { [LOCATION]: location, responses } = operation;
+  if (location === undefined) return;
+  for (const [status, response] of Object.entries(responses)) {
+    if (!response || !status.startsWith('2')) continue;
+    const description = 'The path of what the answer is about.';
+    response.headers = { Location: { description, schema: { type: 'string', example: location } } };
+  }
 }
 
 /** To those that the route itself has with the same status. */

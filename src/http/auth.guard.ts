@@ -8,6 +8,7 @@ import { KeyCache, KeyOwner } from '../persistence/key-cache.js';
 import { KeyUsage } from '../persistence/key-usage.js';
 import type { Source } from '../persistence/source-cache.js';
 import { Access, accessOf } from './access.js';
+import { KnownPaths, noRoute } from './known-paths.js';
 import { TenantRateLimit } from './rate-limit.js';
 import { SourceGuard } from './source.guard.js';
 
@@ -71,13 +72,15 @@ export function sourceOf({ caller }: FastifyRequest): Source {
 
 /**
  * Asks each request for its key before a byte of its body is read, which Nest's own guards cannot: they run when it
- * has been read and parsed. A path that leads nowhere ends here as well.
+ * has been read and parsed. What no route matches ends here as well: with the methods that the path has, if any.
  */
-export function guardRoutes(server: FastifyInstance, guard: AuthGuard): void {
+export function guardRoutes(server: FastifyInstance, guard: AuthGuard, paths: KnownPaths): void {
   server.addHook('onRequest', (request, reply, done) => {
     try {
-      if (request.is404)
-        throw new Problem('not_found', `There is no route ${request.method} ${request.url}.`);
+      if (request.is404) {
+        answerWithoutRoute(request, reply, paths);
+        return;
+      }
       const pending = guard.check(request, reply);
       if (pending) pending.then(() => done(), done);
       else done();
@@ -85,6 +88,14 @@ export function guardRoutes(server: FastifyInstance, guard: AuthGuard): void {
       done(error as Error);
     }
   });
+}
+
+/** @throws Problem not_found, method_not_allowed; OPTIONS is answered with the methods (RFC 9110, section 9.3.7) */
+function answerWithoutRoute({ method, url }: FastifyRequest, reply: FastifyReply, paths: KnownPaths): void {
+  const allowed = paths.methodsAt(url);
+  if (allowed.length > 0) void reply.header('allow', allowed.join(', '));
+  if (method !== 'OPTIONS' || allowed.length === 0) throw noRoute(method, url, allowed);
+  void reply.status(204).send();
 }
 
 /** Guards every route: unless marked otherwise, it wants a tenant's key (Bearer token or X-API-Key). */

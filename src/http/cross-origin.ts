@@ -6,7 +6,8 @@ const PREFLIGHT_HEADERS = {
   'access-control-allow-headers': 'authorization, content-type, idempotency-key, x-api-key, x-request-id',
   'access-control-max-age': '600',
 };
-const EXPOSED_HEADERS = 'x-request-id, retry-after, ratelimit, ratelimit-policy';
+const EXPOSED_HEADERS =
+  'allow, idempotency-replayed, location, ratelimit, ratelimit-policy, retry-after, x-request-id';
 
 /**
  * Lets pages of these origins call the API from browsers, with a key in a header; cookies are never asked for.

@@ -3,6 +3,7 @@ import { APP_FILTER, APP_PIPE } from '@nestjs/core';
 import { TerminusModule } from '@nestjs/terminus';
 import { PrometheusModule } from '@willsoto/nestjs-prometheus';
 import { AuthGuard } from './auth.guard.js';
+import { EntryController } from './entry.controller.js';
 import { HealthController } from './health.controller.js';
 import { MetricsController } from './metrics.controller.js';
 import { ProblemFilter } from './problem.filter.js';
@@ -16,7 +17,7 @@ import { validationPipe } from './validation.pipe.js';
     TerminusModule.forRoot({ logger: false }),
     PrometheusModule.register({ controller: MetricsController, path: '/metrics' }),
   ],
-  controllers: [HealthController],
+  controllers: [EntryController, HealthController],
   providers: [
     AuthGuard,
     SourceGuard,

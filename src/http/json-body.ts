@@ -1,5 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { isUtf8 } from 'node:buffer';
+import type { IncomingHttpHeaders } from 'node:http';
+import { foreignCharset, isJsonType } from '../domain/content-type.js';
 import { Problem } from '../domain/errors.js';
 import { exceededLimit, JsonLimits } from '../domain/json-cost.js';
 import type { BodyRoom } from './body-room.js';
@@ -27,44 +29,52 @@ export const RawBody = () => setRouteConfig({ takesRawBody: true });
 /**
  * Parses JSON bodies and keeps their bytes beside, so that a payload can be stored exactly as it was sent. Anything but
  * UTF-8 JSON within {@link JSON_LIMITS} is refused here, before any route sees it, except those with {@link RawBody}.
+ * An empty body is no body, whatever its Content-Type: clients send their usual headers with everything.
  */
 export function acceptBodies(server: FastifyInstance, room: BodyRoom): void {
   server.removeAllContentTypeParsers();
-  const accept =
-    (isJson: boolean) =>
-    (request: FastifyRequest, _: unknown, done: (error: Error | null, body?: unknown) => void): void => {
-      const { takesRawBody } = request.routeOptions.config;
-      if (!isJson && !takesRawBody) {
-        done(notJson());
-        return;
+  server.addContentTypeParser('*', (request: FastifyRequest, _: unknown, done: Done): void => {
+    const { takesRawBody } = request.routeOptions.config;
+    if (request.upload === null) {
+      done(null);
+      return;
+    }
+    const refusal = refusalOf(request.headers, takesRawBody);
+    if (refusal !== null) {
+      done(refusal);
+      return;
+    }
+    const read = (body: Buffer): void => {
+      try {
+        if (body.length > 0) request.rawBody = body;
+        done(null, takesRawBody || body.length === 0 ? undefined : parseJson(body));
+      } catch (error) {
+        done(error as Error);
       }
-      if (isEncoded(request)) {
-        done(new Problem('unsupported_media_type', 'Send the body without a Content-Encoding.'));
-        return;
-      }
-      const read = (body: Buffer): void => {
-        request.rawBody = body;
-        try {
-          done(null, takesRawBody ? undefined : parseJson(body));
-        } catch (error) {
-          done(error as Error);
-        }
-      };
-      room.read(request, { done: read, refuse: done });
     };
-  server.addContentTypeParser(['application/json', 'application/*+json'], accept(true));
-  server.addContentTypeParser('*', accept(false));
+    room.read(request, { done: read, refuse: done });
+  });
 }
 
-/** Nothing is decoded here: a small body may become any amount of memory. */
-function isEncoded({ headers }: FastifyRequest): boolean {
-  const encoding = headers['content-encoding'];
-  return encoding !== undefined && encoding.toLowerCase() !== 'identity';
+type Done = (error: Error | null, body?: unknown) => void;
+
+/** What is wrong with a body, as far as its headers tell. */
+function refusalOf(headers: IncomingHttpHeaders, takesRawBody = false): Problem | null {
+  // Nothing is decoded here: a small body may become any amount of memory.
+  const { 'content-encoding': encoding = 'identity', 'content-type': type = '' } = headers;
+  if (!takesRawBody && !isJsonType(type)) return notJson();
+  if (encoding.toLowerCase() !== 'identity') {
+    return new Problem('unsupported_media_type', 'Send the body without a Content-Encoding.');
+  }
+  const charset = takesRawBody ? null : foreignCharset(type);
+  if (charset === null) return null;
+  const message = `The charset ${charset.slice(0, 40)} is not supported: send the JSON in UTF-8.`;
+  return new Problem('unsupported_media_type', message);
 }
 
 /** @throws Problem malformed_json, payload_too_large */
 export function parseJson(body: Buffer): unknown {
-  if (body.length === 0) throw new Problem('malformed_json', 'The body is empty; send a JSON document.');
+  if (body.length === 0) throw emptyBody();
   if (!isUtf8(body)) throw new Problem('malformed_json', 'The body is not valid UTF-8.');
   const exceeded = exceededLimit(body, JSON_LIMITS);
   if (exceeded !== null) throw tooMuch(exceeded);
@@ -94,12 +104,19 @@ function complaint({ message }: Error): string {
 
 /**
  * The JSON body of a request, as it came and parsed, for routes that need its bytes.
- * @throws Problem unsupported_media_type when the request carried none
+ * @throws Problem malformed_json when the request carried none
  */
 export function jsonOf({ rawBody, body }: FastifyRequest): { raw: Buffer; value: unknown } {
-  if (rawBody === undefined) throw notJson();
+  if (rawBody === undefined) throw emptyBody();
   return { raw: rawBody, value: body };
 }
 
 const notJson = (): Problem =>
   new Problem('unsupported_media_type', 'Send a JSON document with Content-Type: application/json.');
+
+/** For a route that cannot do without a body. */
+export const emptyBody = (): Problem =>
+  new Problem(
+    'malformed_json',
+    'The body is empty; send a JSON document with Content-Type: application/json.',
+  );

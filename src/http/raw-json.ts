@@ -1,3 +1,4 @@
+import { isJsonType } from '../domain/content-type.js';
 import type { StoredPayload } from '../persistence/repositories/event.repository.js';
 import { parseJson } from './json-body.js';
 
@@ -31,7 +32,7 @@ export function withPayload(object: object, payload: StoredPayload): Buffer {
 /** What a source received may call itself JSON without being any. */
 function isJson({ bytes, contentType, sourceId }: StoredPayload): boolean {
   if (sourceId === null) return true;
-  if (contentType !== null && !JSON_TYPE.test(contentType)) return false;
+  if (contentType !== null && !isJsonType(contentType)) return false;
   try {
     parseJson(bytes);
     return true;
@@ -39,6 +40,3 @@ function isJson({ bytes, contentType, sourceId }: StoredPayload): boolean {
     return false;
   }
 }
-
-/** RFC 8259, section 11, and RFC 6839, section 3.1. */
-const JSON_TYPE = /^application\/(?:json|[\w.!#$&^-]+\+json)\s*(?:;|$)/i;

@@ -1,6 +1,7 @@
 import { ArgumentMetadata, SetMetadata, ValidationPipe } from '@nestjs/common';
 import { ValidationError } from 'class-validator';
 import { FieldError, invalidRequest, Problem } from '../domain/errors.js';
+import { emptyBody } from './json-body.js';
 
 const OPTIONAL_BODY = 'optionalBody';
 
@@ -21,6 +22,7 @@ class DtoPipe extends ValidationPipe {
     // The base class lets null, and an absent body, stand for an empty one.
     const mayBeAbsent = metadata.metatype && Reflect.hasMetadata(OPTIONAL_BODY, metadata.metatype);
     const isAbsent = value === undefined && mayBeAbsent;
+    if (value === undefined && metadata.type === 'body' && !mayBeAbsent) throw emptyBody();
     if (!isAbsent && (metadata.type === 'body' || metadata.type === 'query')) {
       if (typeof value !== 'object' || value === null || Array.isArray(value)) {
         throw invalidRequest([{ path: 'body', message: 'must be a JSON object' }]);

@@ -25,6 +25,7 @@ import { ApiProblems } from '../http/api-docs.js';
 import { Audited, NotAudited } from '../http/audit-trail.js';
 import { keyOwnerOf, tenantOf } from '../http/auth.guard.js';
 import { jsonOf } from '../http/json-body.js';
+import { Located } from '../http/located.js';
 import { TenantRateLimit } from '../http/rate-limit.js';
 import { WithoutTurns } from '../http/tenant-turns.js';
 import { UuidParam } from '../http/uuid-param.pipe.js';
@@ -86,6 +87,7 @@ export class IngestionController {
   ) {}
 
   @Post('events')
+  @Located('events/{id}')
   @NotAudited(NO_CHANGE)
   @WithoutTurns()
   @HttpCode(HttpStatus.ACCEPTED)
@@ -129,6 +131,7 @@ export class IngestionController {
   }
 
   @Post('webhooks/ingest/:subscription_id')
+  @Located('events/{id}')
   @NotAudited(NO_CHANGE)
   @WithoutTurns()
   @HttpCode(HttpStatus.ACCEPTED)
@@ -153,6 +156,7 @@ export class IngestionController {
 
   @Post('subscriptions/:id/test')
   @Audited('subscription.test')
+  @Located('events/{id}')
   @HttpCode(HttpStatus.ACCEPTED)
   @ApiTags('Subscriptions')
   @ApiOperation({

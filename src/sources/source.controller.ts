@@ -11,6 +11,7 @@ import { Scope } from '../http/access.js';
 import { ApiProblems } from '../http/api-docs.js';
 import { Audited } from '../http/audit-trail.js';
 import { TenantId } from '../http/auth.guard.js';
+import { Located } from '../http/located.js';
 import { PageQuery } from '../http/paging.dto.js';
 import { UuidParam } from '../http/uuid-param.pipe.js';
 import { SourcePageResponse, SourceResponse, SourceWithSecretResponse } from './source-response.dto.js';
@@ -24,6 +25,7 @@ export class SourceController {
 
   @Post()
   @Audited('source.create')
+  @Located('sources/{id}')
   @Scope('subscriptions:write')
   @ApiOperation({
     summary: 'Create a source',

@@ -11,6 +11,7 @@ import { Scope } from '../http/access.js';
 import { ApiProblems } from '../http/api-docs.js';
 import { Audited } from '../http/audit-trail.js';
 import { CallerMay, TenantId } from '../http/auth.guard.js';
+import { Located } from '../http/located.js';
 import { UuidParam } from '../http/uuid-param.pipe.js';
 import {
   SecretResponse,
@@ -36,6 +37,7 @@ export class SubscriptionController {
 
   @Post()
   @Audited('subscription.create')
+  @Located('subscriptions/{id}')
   @Scope('subscriptions:write')
   @ApiOperation({
     summary: 'Create a subscription',

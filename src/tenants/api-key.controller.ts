@@ -11,6 +11,7 @@ import { Scope } from '../http/access.js';
 import { ApiProblems } from '../http/api-docs.js';
 import { Audited } from '../http/audit-trail.js';
 import { KeyId, TenantId } from '../http/auth.guard.js';
+import { Located } from '../http/located.js';
 import { PageQuery } from '../http/paging.dto.js';
 import { UuidParam } from '../http/uuid-param.pipe.js';
 import {
@@ -30,6 +31,7 @@ export class ApiKeyController {
 
   @Post()
   @Audited('api_key.create')
+  @Located('api-keys/{id}')
   @ApiOperation({
     summary: 'Create an API key',
     description:
@@ -64,6 +66,7 @@ export class ApiKeyController {
 
   @Post(':id/rotate')
   @Audited('api_key.rotate')
+  @Located('api-keys/{id}')
   @ApiOperation({
     summary: 'Rotate an API key',
     description:

@@ -10,6 +10,7 @@ import {
 import { AdminOnly } from '../http/access.js';
 import { ApiProblems } from '../http/api-docs.js';
 import { Audited } from '../http/audit-trail.js';
+import { Located } from '../http/located.js';
 import { PageQuery } from '../http/paging.dto.js';
 import { UuidParam } from '../http/uuid-param.pipe.js';
 import { ApiKeyPageResponse, CreateApiKeyDto, CreatedApiKeyResponse } from './api-key.dto.js';
@@ -30,6 +31,7 @@ export class TenantController {
 
   @Post()
   @Audited('tenant.create')
+  @Located('tenants/{id}')
   @ApiOperation({
     summary: 'Create a tenant',
     description:
@@ -92,6 +94,7 @@ export class TenantController {
 
   @Post(':id/api-keys')
   @Audited('api_key.create')
+  @Located('tenants/{parent_id}/api-keys/{id}')
   @ApiOperation({
     summary: 'Create an API key for a tenant',
     description: 'Needs the admin key. For a tenant that has lost its own: it manages its keys at /api-keys.',

@@ -4,6 +4,8 @@ import { answersIn, sendRaw } from '../support/raw-http.js';
 
 const OURS = 'https://app.example.com';
 const ALSO_OURS = 'http://localhost:3000';
+const EXPOSED =
+  'allow, idempotency-replayed, location, ratelimit, ratelimit-policy, retry-after, x-request-id';
 const PREFLIGHT = {
   'access-control-request-method': 'POST',
   'access-control-request-headers': 'authorization,content-type,idempotency-key',
@@ -56,7 +58,7 @@ describe('with CORS_ORIGINS', () => {
       'access-control-allow-origin': origin,
       'access-control-allow-methods': 'GET, HEAD, POST, PUT, PATCH, DELETE',
       'access-control-allow-headers': 'authorization, content-type, idempotency-key, x-api-key, x-request-id',
-      'access-control-expose-headers': 'x-request-id, retry-after, ratelimit, ratelimit-policy',
+      'access-control-expose-headers': EXPOSED,
       'access-control-max-age': '600',
       vary: 'Origin',
     });
@@ -70,7 +72,7 @@ describe('with CORS_ORIGINS', () => {
       expect(answer.status).toBe(client === tenant ? 200 : 401);
       expect(corsHeaders(answer)).toEqual({
         'access-control-allow-origin': OURS,
-        'access-control-expose-headers': 'x-request-id, retry-after, ratelimit, ratelimit-policy',
+        'access-control-expose-headers': EXPOSED,
         vary: 'Origin',
       });
     }

@@ -102,7 +102,7 @@ export async function startPosthorn(options: PosthornOptions = {}): Promise<Post
 export function client(url: string, key?: string): Client {
   return {
     async request(method, path, body, headers = {}) {
-      const isApi = !/^\/(health|ready|metrics|docs)/.test(path);
+      const isApi = !/^\/(?:$|health|ready|metrics|docs)/.test(path);
       const answer = await request(`${url}${isApi ? '/api/v1' : ''}${path}`, {
         method: method as 'GET',
         headers: {
