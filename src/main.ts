@@ -64,6 +64,7 @@ async function start(): Promise<void> {
     : 0;
   app = await unlessStopped(createServer(AppModule.forRole(config, logger), config, logger));
   if (isEmbedded) await createFirstTenant(app, config.dataDir);
+  if (config.isLoopbackClosedByHost) logger.warn({ host: config.host }, 'targets.loopback_refused');
   await app.listen({ port: config.port, host: config.host, backlog: CONNECTION_BACKLOG });
   say(welcome(given, config, await app.getUrl(), encrypted));
 }
@@ -154,6 +155,13 @@ function welcome(given: Config, config: Config, url: string, encrypted: number):
     lines.push(...keyFiles.filter((line) => line !== false), `  Data      ${config.dataDir}`);
   } else if (config.adminApiKey === null && servesApi) {
     lines.push('', '  No ADMIN_API_KEY is set, so nobody can create tenants.');
+  }
+  if (config.isLoopbackClosedByHost) {
+    lines.push(
+      '',
+      `  Other machines reach this service (HOST=${config.host}), so subscriptions may not point to localhost.`,
+      '  ALLOW_TARGET_RANGES=127.0.0.0/8,::1 lets them.',
+    );
   }
   if (encrypted > 0) {
     lines.push(

@@ -14,6 +14,8 @@ const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'
 interface Variable<T> {
   read: (value: string) => T;
   fallback: T;
+  /** An empty value is one to be read, not the absence of one. */
+  readsEmpty?: true;
 }
 
 /**
@@ -37,7 +39,7 @@ const VARIABLES = {
   ADMIN_API_KEY: bearerToken(),
   METRICS_TOKEN: bearerToken(),
   ENCRYPTION_KEY: variable<KeyRing | null>(null, (value) => KeyRing.parse(value)),
-  ALLOW_TARGET_RANGES: variable<AddressRules | null>(null, (value) => AddressRules.parse(value)),
+  ALLOW_TARGET_RANGES: targetRanges(),
   TRUSTED_PROXIES: addressRanges(),
   CORS_ORIGINS: origins(),
   PUBLIC_URL: publicUrl(),
@@ -73,6 +75,8 @@ const VARIABLES = {
   CLEANUP_INTERVAL_HOURS: decimal(1, 0.001, 24 * 7),
 } satisfies Record<string, Variable<unknown>>;
 
+const LOOPBACK = '127.0.0.0/8,::1';
+
 type Values = { [Name in keyof typeof VARIABLES]: (typeof VARIABLES)[Name]['fallback'] };
 
 export const VARIABLE_NAMES = Object.keys(VARIABLES) as (keyof Values)[];
@@ -99,6 +103,8 @@ export class Config {
   /** For the secrets of subscriptions and sources. Null in a process that needs none of them. */
   readonly encryptionKeys: KeyRing | null;
   readonly addressRules: AddressRules;
+  /** Targets on loopback would be allowed by default, but for a HOST that lets other machines in. */
+  readonly isLoopbackClosedByHost: boolean;
   /** CIDRs of the proxies whose X-Forwarded-For is believed. */
   readonly trustedProxies: readonly string[];
   /** Origins of web pages that browsers let call the API. */
@@ -146,7 +152,10 @@ export class Config {
     this.adminApiKey = values.ADMIN_API_KEY;
     this.metricsToken = values.METRICS_TOKEN;
     this.encryptionKeys = values.ENCRYPTION_KEY;
-    this.addressRules = values.ALLOW_TARGET_RANGES ?? AddressRules.parse(embedded ? '127.0.0.0/8,::1' : '');
+    // What other machines can reach is not to call services that trust their own machine.
+    const opensLoopback = embedded && isLoopback(this.host);
+    this.addressRules = values.ALLOW_TARGET_RANGES ?? AddressRules.parse(opensLoopback ? LOOPBACK : '');
+    this.isLoopbackClosedByHost = embedded && !opensLoopback && values.ALLOW_TARGET_RANGES === null;
     this.trustedProxies = values.TRUSTED_PROXIES;
     this.corsOrigins = values.CORS_ORIGINS;
     this.publicUrl = values.PUBLIC_URL;
@@ -182,16 +191,17 @@ export class Config {
 export class InvalidConfig extends Error {}
 
 /**
- * Reads and checks the environment. An empty variable counts as absent.
+ * Reads and checks the environment. An empty variable counts as absent, but for one whose empty value means something.
  * @throws InvalidConfig naming every variable that is wrong and what it should be
  */
 export function loadConfig(env: Readonly<Record<string, string | undefined>>): Config {
   const mistakes: string[] = [];
   const values: Record<string, unknown> = {};
-  for (const [name, { read, fallback }] of Object.entries<Variable<unknown>>(VARIABLES)) {
+  for (const [name, { read, fallback, readsEmpty }] of Object.entries<Variable<unknown>>(VARIABLES)) {
     const value = env[name]?.trim();
+    const isGiven = value !== undefined && (value !== '' || readsEmpty);
     try {
-      values[name] = value ? read(value) : fallback;
+      values[name] = isGiven ? read(value) : fallback;
     } catch (error) {
       mistakes.push(`${name} ${(error as Error).message}`);
     }
@@ -265,6 +275,15 @@ function addressRanges(): Variable<readonly string[]> {
     AddressRanges.parse([range]);
     return range;
   });
+}
+
+/** `none`, or an empty list, closes what is open by default. */
+function targetRanges(): Variable<AddressRules | null> {
+  return { read: (value) => AddressRules.parse(value === 'none' ? '' : value), fallback: null, readsEmpty: true };
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || AddressRanges.parse(LOOPBACK.split(',')).has(host);
 }
 
 function origins(): Variable<readonly string[]> {

@@ -2,15 +2,14 @@ import { AddressRanges } from './address-ranges.js';
 import { type IpAddress, ipv4, parseIpAddress } from './ip-address.js';
 
 /**
- * IANA IPv4 Special-Purpose Address Registry, multicast, and an address that a cloud keeps for itself. The blocks that
- * the registry calls globally reachable are in it: anycast to whatever is nearest, which may be the operator's own.
+ * IANA IPv4 Special-Purpose Address Registry and multicast. The blocks that the registry calls globally reachable are
+ * in it: anycast to whatever is nearest, which may be the operator's own.
  */
 const SPECIAL_IPV4 = [
   '0.0.0.0/8', // this network, RFC 791
   '10.0.0.0/8', // private, RFC 1918
   '100.64.0.0/10', // carrier-grade NAT, RFC 6598; holds Alibaba's metadata service, 100.100.100.200
   '127.0.0.0/8', // loopback, RFC 1122
-  '168.63.129.16', // Azure's host agent: public by its number, but each virtual machine reaches its own host
   '169.254.0.0/16', // link-local, RFC 3927; holds the metadata services of most clouds, 169.254.169.254
   '172.16.0.0/12', // private, RFC 1918
   '192.0.0.0/24', // IETF protocol assignments, RFC 6890; holds Oracle's metadata service, 192.0.0.192
@@ -28,10 +27,27 @@ const SPECIAL_IPV4 = [
 ];
 
 /**
+ * Public by their numbers, but each answers only from inside the network of its cloud, with what is meant for the
+ * machines there. No server of anyone else has such an address.
+ */
+const CLOUD_SERVICES = [
+  '34.126.0.0/18', // Google: direct connectivity to its APIs from a VPC
+  '161.26.0.0/16', // IBM: DNS, mirrors and other services of the private network
+  '166.8.0.0/14', // IBM: private endpoints of its cloud services
+  '168.63.129.16', // Azure: the agent of the host that a virtual machine runs on
+  '192.80.8.124', // Equinix Metal (Packet): metadata service
+  '199.36.153.4/30', // Google: restricted.googleapis.com
+  '199.36.153.8/30', // Google: private.googleapis.com
+  '2001:4860:8040::/42', // Google: direct connectivity
+  '2600:2d00:2:1000::/64', // Google: restricted.googleapis.com
+  '2600:2d00:2:2000::/64', // Google: private.googleapis.com
+];
+
+/**
  * IANA IPv6 Special-Purpose Address Registry. Only 2000::/3 is global unicast (RFC 4291), so all around it goes as
  * a whole: ::, ::1, IPv4-compatible, translated ::ffff:0:0:0/96 (RFC 2765), local NAT64 64:ff9b:1::/48, discard
- * 100::/64, dummy 100:0:0:1::/64, SRv6 5f00::/16, unique local fc00::/7 with the metadata services fd00:ec2::254 and
- * fd20:ce::254, link-local fe80::/10, site-local fec0::/10, multicast ff00::/8.
+ * 100::/64, dummy 100:0:0:1::/64, SRv6 5f00::/16, unique local fc00::/7 with the metadata services of AWS
+ * (fd00:ec2::254), Google (fd20:ce::254), Scaleway (fd00:42::42) and Linode (fd00:a9fe:a9fe::1), link-local fe80::/10, site-local fec0::/10, multicast ff00::/8.
  */
 const SPECIAL_IPV6 = [
   '::/3',
@@ -44,7 +60,7 @@ const SPECIAL_IPV6 = [
   '8000::/1',
 ];
 
-const SPECIAL = AddressRanges.parse([...SPECIAL_IPV4, ...SPECIAL_IPV6]);
+const SPECIAL = AddressRanges.parse([...SPECIAL_IPV4, ...CLOUD_SERVICES, ...SPECIAL_IPV6]);
 
 /** Which addresses Posthorn may call: public ones, and what the operator allows. */
 export class AddressRules {

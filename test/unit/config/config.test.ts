@@ -33,7 +33,10 @@ describe('.env.example', () => {
   });
 
   it('shows the defaults', () => {
-    expect(loadConfig(shown)).toEqual(loadConfig({}));
+    // Its default depends on others; what is shown opens nothing.
+    const { ALLOW_TARGET_RANGES, ...others } = shown;
+    expect(loadConfig(others)).toEqual(loadConfig({}));
+    expect(ALLOW_TARGET_RANGES).toBe('none');
   });
 
   it('sets nothing as long as nobody edits it', () => {
@@ -82,11 +85,30 @@ describe('DATABASE_URL', () => {
     ['with it and a HOST', { ...DATABASE, HOST: '::1' }, '::1', false],
     ['with it and a range', { ...DATABASE, ALLOW_TARGET_RANGES: '127.0.0.0/8' }, '0.0.0.0', true],
     ['without it and another range', { ALLOW_TARGET_RANGES: '10.0.0.0/8' }, '127.0.0.1', false],
+    ['without it, closed by name', { ALLOW_TARGET_RANGES: 'none' }, '127.0.0.1', false],
+    ['without it, closed by an empty value', { ALLOW_TARGET_RANGES: ' ' }, '127.0.0.1', false],
+    ['without it, reached from this machine', { HOST: 'localhost' }, 'localhost', true],
+    ['without it, reached from this machine by IPv6', { HOST: '::1' }, '::1', true],
+    ['without it, reached from everywhere', { HOST: '0.0.0.0' }, '0.0.0.0', false],
+    ['without it, reached from everywhere by IPv6', { HOST: '::' }, '::', false],
+    ['without it, reached from a network', { HOST: '192.168.1.5' }, '192.168.1.5', false],
+    ['without it, reached by a name', { HOST: 'hooks.example.com' }, 'hooks.example.com', false],
+    ['exposed on purpose', { HOST: '0.0.0.0', ALLOW_TARGET_RANGES: '127.0.0.1' }, '0.0.0.0', true],
   ])('%s: host and loopback targets', (_, env, host, mayCallLoopback) => {
     const config = loadConfig(env);
     expect(config.host).toBe(host);
     expect(config.addressRules.isAllowed('127.0.0.1')).toBe(mayCallLoopback);
   });
+});
+
+it.each<[Record<string, string>, boolean]>([
+  [{}, false],
+  [DATABASE, false],
+  [{ HOST: '0.0.0.0' }, true],
+  [{ HOST: '0.0.0.0', ALLOW_TARGET_RANGES: 'none' }, false],
+  [{ HOST: '0.0.0.0', ALLOW_TARGET_RANGES: '127.0.0.0/8' }, false],
+])('%o: tells that loopback is closed for the HOST: %s', (env, told) => {
+  expect(loadConfig(env).isLoopbackClosedByHost).toBe(told);
 });
 
 describe('roles', () => {
@@ -167,6 +189,7 @@ describe('values', () => {
     ['METRICS_TOKEN', 'long enough, but with spaces'],
     ['ENCRYPTION_KEY', 'too-short'],
     ['ALLOW_TARGET_RANGES', '10.0.0.0/33'],
+    ['ALLOW_TARGET_RANGES', 'none,10.0.0.0/8'],
     ['ALLOW_TARGET_RANGES', '10.0.0.0/8,localhost'],
     ['LOG_LEVEL', 'loud'],
     ['RETRY_POLICY', 'never'],
