@@ -279,7 +279,11 @@ function addressRanges(): Variable<readonly string[]> {
 
 /** `none`, or an empty list, closes what is open by default. */
 function targetRanges(): Variable<AddressRules | null> {
-  return { read: (value) => AddressRules.parse(value === 'none' ? '' : value), fallback: null, readsEmpty: true };
+  return {
+    read: (value) => AddressRules.parse(value === 'none' ? '' : value),
+    fallback: null,
+    readsEmpty: true,
+  };
 }
 
 function isLoopback(host: string): boolean {
