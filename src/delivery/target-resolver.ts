@@ -1,9 +1,14 @@
 import type { LookupAddress } from 'node:dns';
 import { lookup, Resolver } from 'node:dns/promises';
 import { readFile } from 'node:fs/promises';
+import { isIP } from 'node:net';
+import { type Lookup, SystemLookups } from './system-lookups.js';
 
-/** All A and AAAA addresses of a host name; rejects when there are none. */
-export type ResolveAddresses = (hostname: string) => Promise<LookupAddress[]>;
+/**
+ * All A and AAAA addresses of a host name; rejects when there are none.
+ * @param tenantId for whom: tenants take turns where look-ups have to wait
+ */
+export type ResolveAddresses = (hostname: string, tenantId?: string) => Promise<LookupAddress[]>;
 
 export interface TargetResolverOptions {
   /** Milliseconds for DNS, TCP and TLS together. */
@@ -11,38 +16,38 @@ export interface TargetResolverOptions {
   /** `host:port` of DNS servers that stand in for the system's in tests. */
   servers?: string[];
   /** Stands in for getaddrinfo in tests. */
-  system?: ResolveAddresses;
+  system?: Lookup;
 }
 
 /** DNS has no such name, or there is no DNS here: other sources of the system may still know it. */
 const UNKNOWN_TO_DNS = ['ENOTFOUND', 'ENODATA', 'ECONNREFUSED'];
+/** What servers answer that are not asked for names without a dot (systemd-resolved and others). */
+const NOT_ANSWERED_BY_DNS = [...UNKNOWN_TO_DNS, 'ESERVFAIL', 'EREFUSED'];
 
 /** Share of the connect timeout after which silent DNS servers are given up. */
 const PATIENCE = 0.75;
 
 const HOSTS_FILE = process.platform === 'win32' ? 'C:\\Windows\\System32\\drivers\\etc\\hosts' : '/etc/hosts';
 
+/** RFC 6761 section 6.3: what resolves `localhost` answers with these, and asks nobody. */
+const LOOPBACK: LookupAddress[] = [
+  { address: '127.0.0.1', family: 4 },
+  { address: '::1', family: 6 },
+];
+
 /**
- * Resolves the names that strangers choose without letting them hold each other up. getaddrinfo has a thread for
- * each look-up, few of them, and cannot be called off: names whose servers never answer would soon have them all.
- * So public names are asked of DNS over sockets, without threads, and given up in time.
- *
- * getaddrinfo has the names that are the operator's own: those of the hosts file and those without a dot. It is
- * also asked for what DNS does not know (search domains, mDNS), but for one name at a time: the threads left over
- * are for the connections to PostgreSQL and Redis.
+ * Resolves the names that tenants choose without letting them hold each other up. getaddrinfo has a thread for each
+ * look-up, few of them, and cannot be called off: names whose servers never answer would soon have them all. So the
+ * hosts file is read here, every other name is asked of DNS over sockets, without threads, and given up in time, and
+ * getaddrinfo gets what is left: names that DNS does not know but the system may (search domains, mDNS), with a dot or
+ * without, one at a time ({@link SystemLookups}).
  */
 export function targetResolver({
   connectTimeoutMs,
   servers,
   system = getAddrInfo,
 }: TargetResolverOptions): ResolveAddresses {
-  let line: Promise<unknown> = Promise.resolve();
-
-  function standInLine(hostname: string): Promise<LookupAddress[]> {
-    const result = line.then(() => system(hostname));
-    line = result.catch(() => undefined);
-    return result;
-  }
+  const systemLookups = new SystemLookups(system, connectTimeoutMs);
 
   async function askDns(hostname: string): Promise<LookupAddress[]> {
     // One for each look-up: c-ares would hold a name's silence against the server, for all names.
@@ -57,13 +62,17 @@ export function targetResolver({
     throw new DnsFailure(answers.map((answer) => codeOf((answer as PromiseRejectedResult).reason)));
   }
 
-  return async (hostname) => {
-    if (await isOwnName(hostname)) return system(hostname);
+  return async (hostname, tenantId = '') => {
+    const name = hostname.replace(/\.$/, '').toLowerCase();
+    const own = await inHostsFile(name);
+    if (own.length > 0) return own;
+    if (name === 'localhost' || name.endsWith('.localhost')) return LOOPBACK;
     try {
       return await askDns(hostname);
     } catch (error) {
-      if (!UNKNOWN_TO_DNS.includes(codeOf(error))) throw error;
-      return standInLine(hostname);
+      const isForSystem = name.includes('.') ? UNKNOWN_TO_DNS : NOT_ANSWERED_BY_DNS;
+      if (!isForSystem.includes(codeOf(error))) throw error;
+      return systemLookups.resolve(hostname, tenantId);
     }
   };
 }
@@ -74,22 +83,24 @@ export function targetResolver({
  */
 export function shared(resolve: ResolveAddresses): ResolveAddresses {
   const underWay = new Map<string, Promise<LookupAddress[]>>();
-  return (hostname) => {
+  return (hostname, tenantId) => {
     let result = underWay.get(hostname);
     if (result === undefined) {
-      result = resolve(hostname).finally(() => underWay.delete(hostname));
+      result = resolve(hostname, tenantId).finally(() => underWay.delete(hostname));
       underWay.set(hostname, result);
     }
     return result;
   };
 }
 
-/** The hosts file is read each time: it may change, and containers' ones do. */
-async function isOwnName(hostname: string): Promise<boolean> {
-  const name = hostname.replace(/\.$/, '').toLowerCase();
-  if (!name.includes('.') || name.endsWith('.localhost')) return true;
+/** The file is read each time: it may change, and containers' ones do. */
+async function inHostsFile(name: string): Promise<LookupAddress[]> {
   const hosts = await readFile(HOSTS_FILE, 'utf8').catch(() => '');
-  return hosts.replace(/#.*/g, '').toLowerCase().split(/\s+/).includes(name);
+  return hosts.split('\n').flatMap((line) => {
+    const [address = '', ...names] = line.replace(/#.*/, '').toLowerCase().trim().split(/\s+/);
+    const family = isIP(address);
+    return family !== 0 && names.includes(name) ? [{ address, family }] : [];
+  });
 }
 
 function withFamily(answer: PromiseSettledResult<string[]>, family: 4 | 6): LookupAddress[] {
