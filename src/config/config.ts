@@ -46,6 +46,7 @@ const VARIABLES = {
   TENANT_RATE_LIMIT: decimal(1_000, 0.01, 1_000_000),
   TENANT_RATE_BURST: wholeNumber(5_000, 1, 10_000_000),
   TENANT_MAX_SUBSCRIPTIONS: wholeNumber(10_000, 1, 1_000_000),
+  TENANT_MAX_SUBSCRIPTIONS_PER_URL: wholeNumber(10, 1, 1_000_000),
   LOG_LEVEL: variable<(typeof LOG_LEVELS)[number]>('info', (value) =>
     oneOf(LOG_LEVELS, 'info').read(value.toLowerCase()),
   ),
@@ -55,6 +56,7 @@ const VARIABLES = {
   RETRY_BASE_DELAY: optional(decimal(0, 0, 86_400)),
   RETRY_MAX_DELAY: optional(decimal(0, 0, 30 * 86_400)),
   RETRY_AFTER_CAP_SECONDS: wholeNumber(3600, 0, 86_400),
+  MIN_RETRY_DELAY_SECONDS: decimal(1, 0, 3_600),
   DELIVERY_TIMEOUT_MS: wholeNumber(10_000, 100, 30_000),
   CONNECT_TIMEOUT_MS: wholeNumber(5_000, 50, 30_000),
 
@@ -112,11 +114,15 @@ export class Config {
   /** Where the world reaches this service, without a slash at the end; null: unknown. */
   readonly publicUrl: string | null;
   readonly tenantMaxSubscriptions: number;
+  /** Of a tenant, to one target URL. */
+  readonly tenantMaxSubscriptionsPerUrl: number;
   /** For tenants without a limit of their own. */
   readonly tenantRate: RateLimitRule;
   readonly logLevel: (typeof LOG_LEVELS)[number];
   readonly retryPolicy: RetryPolicy;
   readonly retryAfterCapMs: number;
+  /** The least time between a failure and the next attempt, whatever a retry policy says. */
+  readonly minRetryDelaySeconds: number;
   readonly deliveryTimeoutMs: number;
   readonly connectTimeoutMs: number;
   /** Deliveries in flight in one worker process. */
@@ -160,10 +166,12 @@ export class Config {
     this.corsOrigins = values.CORS_ORIGINS;
     this.publicUrl = values.PUBLIC_URL;
     this.tenantMaxSubscriptions = values.TENANT_MAX_SUBSCRIPTIONS;
+    this.tenantMaxSubscriptionsPerUrl = values.TENANT_MAX_SUBSCRIPTIONS_PER_URL;
     this.tenantRate = { perSecond: values.TENANT_RATE_LIMIT, burst: values.TENANT_RATE_BURST };
     this.logLevel = values.LOG_LEVEL;
     this.retryPolicy = defaultRetryPolicy(values);
     this.retryAfterCapMs = values.RETRY_AFTER_CAP_SECONDS * 1000;
+    this.minRetryDelaySeconds = values.MIN_RETRY_DELAY_SECONDS;
     this.deliveryTimeoutMs = values.DELIVERY_TIMEOUT_MS;
     this.connectTimeoutMs = values.CONNECT_TIMEOUT_MS;
     this.workerCount = values.WORKER_COUNT;
@@ -226,6 +234,9 @@ function contradictions(values: Values): string[] {
     found.push(
       'LEASE_SECONDS must exceed DELIVERY_TIMEOUT_MS by 1 s or more, or attempts would be sent twice',
     );
+  }
+  if (values.RETRY_BASE_DELAY !== null && values.RETRY_BASE_DELAY < values.MIN_RETRY_DELAY_SECONDS) {
+    found.push('RETRY_BASE_DELAY must not be less than MIN_RETRY_DELAY_SECONDS');
   }
   if (values.DATABASE_URL !== null && values.ENCRYPTION_KEY === null && values.ROLE !== 'scheduler') {
     found.push(

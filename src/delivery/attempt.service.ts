@@ -152,6 +152,7 @@ export class AttemptService {
     if (this.shuttingDown && outcome.kind === 'retry') return { status: 'retrying', nextAttemptAtMs: nowMs };
     return decide(outcome, {
       policy: retryPolicy,
+      minDelayMs: this.config.minRetryDelaySeconds * 1000,
       failures: delivery.budget_attempt,
       nowMs,
       random: () => this.clock.random(),
@@ -227,7 +228,7 @@ export class AttemptService {
   }
 
   private async refuseOrphan(delivery: ClaimedDelivery): Promise<AttemptReport> {
-    await this.results.record({
+    const changed = await this.results.record({
       ...NOTHING_SENT,
       ...ownersOf(delivery),
       attemptNumber: delivery.attempt_number,
@@ -235,7 +236,7 @@ export class AttemptService {
       status: 'dead',
       deadReason: 'subscription_deleted',
     });
-    this.metrics.concluded('dead', 'subscription_deleted');
+    if (changed) this.metrics.deadLettered('subscription_deleted');
     return { target: 'not called', durationMs: 0, retryInMs: null };
   }
 

@@ -166,17 +166,18 @@ export class LaneRunner {
     subscription: Subscription | undefined,
   ): Promise<(ClaimedDelivery & { send_after_ms?: number })[]> {
     const { rules } = subscription ?? {};
-    if (!rules || (rules.spacingMs === null && rules.maxConcurrency === null)) {
+    if (!subscription || !rules || (rules.spacingMs === null && rules.maxConcurrency === null)) {
       return this.claims.add({ subscriptionId: lane.id, quota });
     }
-    const { deliveries, nextInMs } = await this.repository.claimPaced(
-      lane.id,
-      quota,
-      rules,
-      this.config.leaseSeconds,
-    );
-    if (nextInMs !== null) void this.scheduler.wake([lane.id], nextInMs);
-    return deliveries;
+    const claim = await this.repository.claimPaced(lane.id, quota, rules, this.config.leaseSeconds);
+    if (claim === null) {
+      // Deleted since it was cached: another look sees that.
+      this.subscriptions.forget(subscription.tenantId);
+      lane.lookAgain = true;
+      return [];
+    }
+    if (claim.nextInMs !== null) void this.scheduler.wake([lane.id], claim.nextInMs);
+    return claim.deliveries;
   }
 
   private async claim(requests: ClaimRequest[]): Promise<ClaimedDelivery[][]> {

@@ -44,6 +44,8 @@ export type Decision =
 
 export interface DecisionContext {
   policy: RetryPolicy;
+  /** Holds for policies that were stored under another limit, and for what jitter takes off. */
+  minDelayMs: number;
   /** Failed attempts in this budget, this one included. */
   failures: number;
   nowMs: number;
@@ -77,7 +79,7 @@ export function classify(result: SendResult, nowMs: number, retryAfterCapMs: num
   return { kind: 'retry', error, retryAfterMs: asked === null ? null : Math.min(asked, retryAfterCapMs) };
 }
 
-/** What becomes of the delivery. Retry-After makes the policy's delay longer, never shorter. */
+/** What becomes of the delivery. Retry-After and the least delay make the policy's delay longer, never shorter. */
 export function decide(outcome: AttemptOutcome, context: DecisionContext): Decision {
   switch (outcome.kind) {
     case 'delivered':
@@ -91,7 +93,7 @@ export function decide(outcome: AttemptOutcome, context: DecisionContext): Decis
       if (delayMs === null) return { status: 'dead', reason: 'exhausted' };
       return {
         status: 'retrying',
-        nextAttemptAtMs: context.nowMs + Math.max(delayMs, outcome.retryAfterMs ?? 0),
+        nextAttemptAtMs: context.nowMs + Math.max(delayMs, context.minDelayMs, outcome.retryAfterMs ?? 0),
       };
     }
   }

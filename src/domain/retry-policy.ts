@@ -63,8 +63,9 @@ export class InvalidRetryPolicy extends Error {
  *
  * @throws InvalidRetryPolicy for anything but a known name, a schedule or an exponential rule within the limits
  *   (a delay of 30 days, 100 attempts, a factor of 1 to 100, a jitter of 0 to 1)
+ * @param minDelaySeconds delays of a user's own below this are refused as well
  */
-export function resolveRetryPolicy(input: unknown): RetryPolicy {
+export function resolveRetryPolicy(input: unknown, minDelaySeconds = 0): RetryPolicy {
   if (typeof input === 'string') {
     if (!isPolicyName(input)) throw invalid('', `must be one of ${Object.keys(NAMED_POLICIES).join(', ')}`);
     return NAMED_POLICIES[input];
@@ -75,7 +76,9 @@ export function resolveRetryPolicy(input: unknown): RetryPolicy {
       'must be a policy name, {"schedule": [seconds, …]} or {"base_seconds", "factor", "max_seconds", "max_attempts"}',
     );
   }
-  return 'schedule' in input ? resolveSchedule(input) : resolveExponential(input);
+  return 'schedule' in input
+    ? resolveSchedule(input, minDelaySeconds)
+    : resolveExponential(input, minDelaySeconds);
 }
 
 /**
@@ -93,7 +96,7 @@ export function nextDelayMs(policy: RetryPolicy, failures: number, random: () =>
   return Math.round(delay * (1 + policy.jitter * (2 * random() - 1)));
 }
 
-function resolveSchedule(input: Record<string, unknown>): RetryPolicy {
+function resolveSchedule(input: Record<string, unknown>, minDelay: number): RetryPolicy {
   refuseUnknownKeys(input, ['schedule', 'jitter']);
   const { schedule } = input;
   if (!Array.isArray(schedule)) throw invalid('.schedule', 'must be a list of seconds such as [1, 2, 4]');
@@ -101,14 +104,14 @@ function resolveSchedule(input: Record<string, unknown>): RetryPolicy {
     throw invalid('.schedule', `must have at most ${MAX_ATTEMPTS - 1} delays (${MAX_ATTEMPTS} attempts)`);
   }
   const delays = Array.from(schedule, (delay: unknown, index) =>
-    numberBetween(delay, 0, MAX_DELAY_SECONDS, `.schedule[${index}]`, 'seconds'),
+    numberBetween(delay, minDelay, MAX_DELAY_SECONDS, `.schedule[${index}]`, 'seconds'),
   );
   return fromSchedule(delays, jitterOf(input, 0));
 }
 
-function resolveExponential(input: Record<string, unknown>): RetryPolicy {
+function resolveExponential(input: Record<string, unknown>, minDelay: number): RetryPolicy {
   refuseUnknownKeys(input, ['base_seconds', 'factor', 'max_seconds', 'max_attempts', 'jitter']);
-  const base = numberBetween(input['base_seconds'], 0, MAX_DELAY_SECONDS, '.base_seconds', 'seconds');
+  const base = numberBetween(input['base_seconds'], minDelay, MAX_DELAY_SECONDS, '.base_seconds', 'seconds');
   const factor = numberBetween(input['factor'], 1, MAX_FACTOR, '.factor');
   const max = numberBetween(input['max_seconds'], 0, MAX_DELAY_SECONDS, '.max_seconds', 'seconds');
   const attempts = numberBetween(input['max_attempts'], 1, MAX_ATTEMPTS, '.max_attempts');

@@ -29,27 +29,32 @@ export const METRIC_PROVIDERS = [
     labelNames: ['reason'],
   }),
   makeCounterProvider({
+    name: 'webhook_dead_letters_total',
+    help: 'Deliveries that a worker dead-lettered, after an attempt or without one, by reason.',
+    labelNames: ['reason'],
+  }),
+  makeCounterProvider({
     name: 'webhook_delivery_retries_total',
     help: 'Attempts that will be followed by another.',
   }),
   makeHistogramProvider({
     name: 'webhook_delivery_duration_seconds',
-    help: 'From the start of an attempt until its response was read.',
+    help: 'From the start of an attempt until its response was read, or until it failed.',
     buckets: SECONDS,
   }),
   makeHistogramProvider({
     name: 'webhook_delivery_lag_seconds',
-    help: 'From when a delivery was due until a worker had it.',
+    help: 'From when a delivery was due until a worker had it, of those that were attempted.',
     buckets: SECONDS,
   }),
   makeHistogramProvider({
     name: 'webhook_processing_duration_seconds',
-    help: 'From when an event was read until it was committed.',
+    help: 'From when an event was read until it was committed, of those that were accepted.',
     buckets: SECONDS,
   }),
   makeCounterProvider({
     name: 'webhook_processing_errors_total',
-    help: 'Events that could not be committed for a fault of the service.',
+    help: 'Events that could not be committed, since the database failed or refused them.',
   }),
   makeCounterProvider({
     name: 'webhook_auth_failures_total',
@@ -79,6 +84,7 @@ export class Metrics {
     @InjectMetric('webhook_events_published_total') private readonly eventsPublished: Counter,
     @InjectMetric('webhook_delivery_success_total') private readonly successes: Counter,
     @InjectMetric('webhook_delivery_failure_total') private readonly failures: Counter,
+    @InjectMetric('webhook_dead_letters_total') private readonly deadLetters: Counter,
     @InjectMetric('webhook_delivery_retries_total') private readonly retries: Counter,
     @InjectMetric('webhook_delivery_duration_seconds') private readonly duration: Histogram,
     @InjectMetric('webhook_delivery_lag_seconds') private readonly lag: Histogram,
@@ -136,6 +142,12 @@ export class Metrics {
     if (status === 'delivered') this.successes.inc();
     else this.failures.inc({ reason });
     if (status === 'retrying') this.retries.inc();
+    if (status === 'dead') this.deadLettered(reason);
+  }
+
+  /** Also without an attempt. */
+  deadLettered(reason: string): void {
+    this.deadLetters.inc({ reason });
   }
 
   private bounded(tenant: string, eventType: string): { tenant: string; event_type: string } {

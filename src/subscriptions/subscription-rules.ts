@@ -1,3 +1,4 @@
+import type { Config } from '../config/config.js';
 import { FieldError, invalidRequest } from '../domain/errors.js';
 import { isEventTypePattern } from '../domain/event-type.js';
 import { InvalidRetryPolicy, resolveRetryPolicy } from '../domain/retry-policy.js';
@@ -17,14 +18,19 @@ const SECRET_RULE =
  * Checks what the types of a request cannot say: each rule that belongs to the domain.
  * @throws Problem invalid_request naming every member at fault
  */
-export function checkSubscription(fields: GivenFields, addressRules: AddressRules): void {
+export function checkSubscription(
+  fields: GivenFields,
+  { addressRules, minRetryDelaySeconds }: Pick<Config, 'addressRules' | 'minRetryDelaySeconds'>,
+): void {
   const { target_url, event_types, secret, headers, retry_policy, metadata } = fields;
   const errors = [
     ...(target_url === undefined ? [] : targetErrors(target_url, addressRules)),
     ...(event_types === undefined ? [] : eventTypeErrors(event_types)),
     ...secretErrors(secret),
     ...(headers === undefined ? [] : headerErrors(headers)),
-    ...(retry_policy === undefined || retry_policy === null ? [] : retryPolicyErrors(retry_policy)),
+    ...(retry_policy === undefined || retry_policy === null
+      ? []
+      : retryPolicyErrors(retry_policy, minRetryDelaySeconds)),
     ...(metadata === undefined ? [] : metadataErrors(metadata)),
   ];
   if (errors.length > 0) throw invalidRequest(errors);
@@ -58,9 +64,9 @@ function eventTypeErrors(eventTypes: unknown[]): FieldError[] {
   );
 }
 
-function retryPolicyErrors(retryPolicy: unknown): FieldError[] {
+function retryPolicyErrors(retryPolicy: unknown, minDelaySeconds: number): FieldError[] {
   try {
-    resolveRetryPolicy(retryPolicy);
+    resolveRetryPolicy(retryPolicy, minDelaySeconds);
     return [];
   } catch (error) {
     if (!(error instanceof InvalidRetryPolicy)) throw error;

@@ -44,8 +44,8 @@ export class SubscriptionService {
 
   /** @throws Problem invalid_request naming every field at fault */
   async create(tenantId: string, fields: SubscriptionDto): Promise<SubscriptionWithSecretResponse> {
-    checkSubscription(fields, this.config.addressRules);
-    await this.requireRoom(tenantId, fields, 1);
+    checkSubscription(fields, this.config);
+    await this.requireRoom(tenantId, fields);
     const now = new Date(systemClock.now());
     const subscription: UnsealedSubscription = {
       ...defaultColumns(),
@@ -78,8 +78,8 @@ export class SubscriptionService {
    * @throws Problem invalid_request
    */
   async replace(tenantId: string, id: string, fields: SubscriptionDto): Promise<SubscriptionResponse> {
-    checkSubscription(fields, this.config.addressRules);
-    await this.requireRoom(tenantId, fields, 0);
+    checkSubscription(fields, this.config);
+    await this.requireRoom(tenantId, fields, id);
     return this.change(tenantId, id, { ...defaultColumns(), ...givenColumns(fields) });
   }
 
@@ -88,8 +88,8 @@ export class SubscriptionService {
    * @throws Problem invalid_request
    */
   async patch(tenantId: string, id: string, fields: SubscriptionPatchDto): Promise<SubscriptionResponse> {
-    checkSubscription(fields, this.config.addressRules);
-    await this.requireRoom(tenantId, fields, 0);
+    checkSubscription(fields, this.config);
+    await this.requireRoom(tenantId, fields, id);
     return this.change(tenantId, id, givenColumns(fields));
   }
 
@@ -166,26 +166,40 @@ export class SubscriptionService {
   }
 
   /**
-   * Every event is compared with all patterns of its tenant, and all its subscriptions are kept in memory.
+   * Every event is compared with all patterns of its tenant, all its subscriptions are kept in memory, and each of
+   * those to one URL is another request there.
+   * @param changedId of the subscription that is there already
    * @throws Problem conflict
    */
-  private async requireRoom(tenantId: string, { event_types }: GivenFields, added: 0 | 1): Promise<void> {
+  private async requireRoom(
+    tenantId: string,
+    { event_types, target_url }: GivenFields,
+    changedId: string | null = null,
+  ): Promise<void> {
     const hasPatterns = event_types?.some((pattern) => String(pattern).includes('*')) ?? false;
-    if (added === 0 && !hasPatterns) return;
-    const { subscriptions, patterns } = await this.subscriptions.countOf(tenantId);
-    const { tenantMaxSubscriptions } = this.config;
-    if (subscriptions + added > tenantMaxSubscriptions) {
+    if (target_url === undefined && !hasPatterns) return;
+    const others = await this.subscriptions.countOthers(tenantId, changedId, target_url ?? null);
+    const { tenantMaxSubscriptions, tenantMaxSubscriptionsPerUrl } = this.config;
+    if (changedId === null && others.subscriptions >= tenantMaxSubscriptions) {
       throw new Problem(
         'conflict',
-        `This tenant has ${subscriptions} subscriptions, and may have ${tenantMaxSubscriptions}. Delete what is not ` +
-          'used, or ask the operator of the service (TENANT_MAX_SUBSCRIPTIONS).',
+        `This tenant has ${others.subscriptions} subscriptions, and may have ${tenantMaxSubscriptions}. Delete what is ` +
+          'not used, or ask the operator of the service (TENANT_MAX_SUBSCRIPTIONS).',
       );
     }
-    if (hasPatterns && patterns >= MAX_PATTERNS) {
+    if (others.sameUrl >= tenantMaxSubscriptionsPerUrl) {
       throw new Problem(
         'conflict',
-        `The subscriptions of this tenant have ${patterns} different event types with a *, and may have ${MAX_PATTERNS}. ` +
-          'Use plain event types, or the same patterns.',
+        `This tenant has ${others.sameUrl} subscriptions with this target_url, and may have ` +
+          `${tenantMaxSubscriptionsPerUrl}. Add event types to one of them, or ask the operator of the service ` +
+          '(TENANT_MAX_SUBSCRIPTIONS_PER_URL).',
+      );
+    }
+    if (hasPatterns && others.patterns >= MAX_PATTERNS) {
+      throw new Problem(
+        'conflict',
+        `The other subscriptions of this tenant have ${others.patterns} different event types with a *, and may have ` +
+          `${MAX_PATTERNS}. Use plain event types, or the same patterns.`,
       );
     }
   }

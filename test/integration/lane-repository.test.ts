@@ -11,6 +11,7 @@ import { LaneRepository } from '../../src/persistence/repositories/lane.reposito
 import { createDatabase } from '../support/database.js';
 import { delivered } from '../support/results.js';
 import { Rows } from '../support/rows.js';
+import { waitFor } from '../support/wait-for.js';
 
 let lanes: LaneRepository;
 let events: EventRepository;
@@ -221,10 +222,37 @@ it('claims in a limited lane while its subscription is being deleted, so that ne
     [subscriptionId, tenantId],
   );
   // The lane's row is there from now on.
-  expect((await lanes.claimPaced(subscriptionId, 1, rules, 60)).deliveries).toHaveLength(1);
+  expect((await lanes.claimPaced(subscriptionId, 1, rules, 60))!.deliveries).toHaveLength(1);
   await database.transaction(async (deleting) => {
     await deleting.run('select from subscription where id = $1 for update', [subscriptionId]);
-    expect((await lanes.claimPaced(subscriptionId, 1, rules, 60)).deliveries).toHaveLength(1);
+    expect((await lanes.claimPaced(subscriptionId, 1, rules, 60))!.deliveries).toHaveLength(1);
     await deleting.run('delete from subscription where id = $1', [subscriptionId]);
   });
+});
+
+it('says that the subscription of a limited lane is gone, also when it goes during the claim', async () => {
+  const [gone, going] = await Promise.all([insert([Buffer.from('1')]), insert([Buffer.from('1')])]);
+  const [tenantId, rules] = [uuidV7(Date.now()), { spacingMs: null, maxConcurrency: 3 }];
+  await database.run("insert into tenant (id, name) values ($1, 'limited')", [tenantId]);
+  await database.run(
+    `insert into subscription (id, tenant_id, target_url, event_types, is_active, secret, headers, metadata)
+     values ($1, $2, 'http://127.0.0.1:60009/', '{}', true, '', '{}', '{}')`,
+    [going, tenantId],
+  );
+  expect(await lanes.claimPaced(gone, 1, rules, 60)).toBeNull();
+  const claim = await database.transaction(async (deleting) => {
+    await deleting.run('delete from subscription where id = $1', [going]);
+    const claiming = lanes.claimPaced(going, 1, rules, 60);
+    await waitFor(
+      async () => {
+        const [waiting] = await deleting.run<{ count: number }>(
+          'select count(*)::int from pg_locks where not granted and transactionid = pg_current_xact_id()::xid',
+        );
+        return waiting!.count === 1;
+      },
+      { what: 'the claim to wait for the deletion' },
+    );
+    return { claiming };
+  });
+  expect(await claim.claiming).toBeNull();
 });

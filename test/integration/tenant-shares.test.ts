@@ -3,7 +3,7 @@ import { setTimeout as after } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { SubscriptionCache } from '../../src/persistence/subscription-cache.js';
 import { SubscriptionRepository } from '../../src/persistence/repositories/subscription.repository.js';
-import { Posthorn, startPosthorn, TestTenant } from '../support/posthorn.js';
+import { client, Posthorn, startPosthorn, TestTenant } from '../support/posthorn.js';
 
 /** One tenant that asks for much must not stand in another one's way. */
 
@@ -11,7 +11,9 @@ const NOBODY = 'http://127.0.0.1:60009/';
 
 let posthorn: Posthorn;
 beforeAll(async () => {
-  posthorn = await startPosthorn({ env: { TENANT_MAX_SUBSCRIPTIONS: '30' } });
+  posthorn = await startPosthorn({
+    env: { TENANT_MAX_SUBSCRIPTIONS: '30', TENANT_MAX_SUBSCRIPTIONS_PER_URL: '30' },
+  });
 });
 afterAll(() => posthorn.stop());
 
@@ -47,6 +49,31 @@ describe('subscriptions', () => {
     expect((await tenant.request('PATCH', path, { event_types: ['a.*'] })).status).toBe(200);
     expect((await tenant.request('DELETE', path)).status).toBe(204);
     expect((await subscribe(tenant)).status).toBe(201);
+  });
+
+  it('may have one target URL so often, in whatever case', async () => {
+    const limited = await startPosthorn({
+      databaseUrl: posthorn.databaseUrl,
+      env: { TENANT_MAX_SUBSCRIPTIONS_PER_URL: '2' },
+    });
+    const tenant = await posthorn.tenant();
+    const over = client(limited.url, tenant.apiKey);
+    const create = (target_url: string) => over.request('POST', '/subscriptions', { target_url });
+    try {
+      const { body: first } = await create('https://example.com/hook');
+      expect((await create('HTTPS://Example.com/hook')).status).toBe(201);
+      expect((await create('https://example.com/other')).status).toBe(201);
+      const refused = await create('https://example.com/hook');
+      expect(refused).toMatchObject({ status: 409, body: { code: 'conflict' } });
+      expect(refused.body.detail).toContain('TENANT_MAX_SUBSCRIPTIONS_PER_URL');
+      const { body: other } = await create('https://example.com/third');
+      const move = (id: string) =>
+        over.request('PATCH', `/subscriptions/${id}`, { target_url: 'https://example.com/hook' });
+      expect((await move(other.id)).status).toBe(409);
+      expect((await move(first.id)).status).toBe(200);
+    } finally {
+      await limited.stop();
+    }
   });
 
   it('have a bounded number of patterns, each of which every event is compared with', async () => {

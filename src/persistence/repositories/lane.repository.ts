@@ -190,15 +190,17 @@ export class LaneRepository {
   /**
    * Takes due deliveries of a lane with a rate limit or a concurrency limit, which hold across all workers: the
    * lane's row is locked while slots are counted, and each delivery is told how long to wait for its slot.
+   * @returns null when there is no such subscription any more
    */
   claimPaced(
     subscriptionId: string,
     quota: number,
     rules: LaneRules,
     leaseSeconds: number,
-  ): Promise<PacedClaim> {
+  ): Promise<PacedClaim | null> {
     return this.database.transaction(async (connection) => {
       const slotInMs = await lockLane(connection, subscriptionId);
+      if (slotInMs === null) return null;
       const { spacingMs, maxConcurrency } = rules;
       const free =
         maxConcurrency === null ? quota : maxConcurrency - (await inFlight(connection, subscriptionId));
@@ -321,21 +323,23 @@ const LOCK_LANE = `
 
 /**
  * A row that is there is locked, not written: the second write of a row in one transaction would check its foreign key,
- * and wait for whoever deletes the subscription, who waits for the lane.
- * @returns milliseconds until the lane's next slot is free, 0 when it is free now
+ * and wait for whoever deletes the subscription, who waits for the lane. A row that is not there is made while the
+ * subscription is locked, since it may be deleted at the same time.
+ * @returns milliseconds until the lane's next slot is free, 0 when it is free now; null when its subscription is gone
  */
-async function lockLane(connection: Connection, subscriptionId: string): Promise<number> {
+async function lockLane(connection: Connection, subscriptionId: string): Promise<number | null> {
   const lock = () => connection.run<{ slot_in_ms: number }>(LOCK_LANE, [subscriptionId]);
   let [lane] = await lock();
   if (!lane) {
     await connection.run(
-      `insert into lane (subscription_id, next_slot_at) values ($1, now()) on conflict do nothing
+      `insert into lane (subscription_id, next_slot_at)
+       select id, now() from subscription where id = $1 for key share on conflict do nothing
        /* all tenants: a lane that is due */`,
       [subscriptionId],
     );
     [lane] = await lock();
   }
-  return lane?.slot_in_ms ?? 0;
+  return lane ? lane.slot_in_ms : null;
 }
 
 async function inFlight(connection: Connection, subscriptionId: string): Promise<number> {

@@ -96,16 +96,24 @@ export class SubscriptionRepository {
     return this.subscriptions.find({ where: { tenantId }, select: SERVED });
   }
 
-  /** How many a tenant has, and how many different patterns with a `*` there are in them. */
-  async countOf(tenantId: string): Promise<{ subscriptions: number; patterns: number }> {
-    const [counts] = await this.database.run<{ subscriptions: number; patterns: number }>(
+  /**
+   * How many a tenant has beside `id`, how many of these have this target URL (whatever its case), and how many
+   * different patterns with a `*` there are in them. Uses subscription_by_tenant.
+   */
+  async countOthers(
+    tenantId: string,
+    id: string | null,
+    targetUrl: string | null,
+  ): Promise<{ subscriptions: number; sameUrl: number; patterns: number }> {
+    const [counts] = await this.database.run<{ subscriptions: number; sameUrl: number; patterns: number }>(
       `select count(distinct s.id)::int as subscriptions,
+              count(distinct s.id) filter (where lower(s.target_url) = lower($3::text))::int as "sameUrl",
               count(distinct t.pattern) filter (where t.pattern like '%*%')::int as patterns
        from subscription s left join lateral unnest(s.event_types) as t(pattern) on true
-       where s.tenant_id = $1`,
-      [tenantId],
+       where s.tenant_id = $1 and s.id is distinct from $2::uuid`,
+      [tenantId, id, targetUrl],
     );
-    return counts ?? { subscriptions: 0, patterns: 0 };
+    return counts ?? { subscriptions: 0, sameUrl: 0, patterns: 0 };
   }
 
   /** Writes the given columns and no other. @returns whether there was such a subscription */

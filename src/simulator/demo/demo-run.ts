@@ -12,7 +12,7 @@ const SUBSCRIBERS = [
   { name: 'fails 15 %', path: '/fail/15/demo' },
   { name: 'always fails', path: '/always-fail/demo' },
 ];
-const RETRY_POLICY = { schedule: [0.2, 0.4, 0.8] };
+const RETRY_POLICY = { schedule: [1, 1, 1] };
 const REQUESTS_AT_ONCE = 4;
 const POLL_MS = 250;
 /** The longest wait between two attempts is 0.8 s. */

@@ -77,6 +77,7 @@ async function startEmbedded(say: (text: string) => void): Promise<Service> {
       ...readEnvironment(),
       // Nothing that is meant for the user's own service; an empty variable counts as absent.
       ...Object.fromEntries(VARIABLE_NAMES.map((name) => [name, ''])),
+      ALLOW_TARGET_RANGES: '127.0.0.0/8,::1', // where an empty value allows none
       DATA_DIR: folder,
       PORT: '0',
       LOG_LEVEL: 'error',

@@ -250,11 +250,18 @@ describe('values', () => {
     [{ RETRY_BASE_DELAY: '1' }, [1, 2, 4, 8]],
     [{ RETRY_BASE_DELAY: '600' }, [600, 600, 600, 600]],
     [{ RETRY_MAX_DELAY: '12' }, [5, 10, 12, 12]],
-    [{ MAX_ATTEMPTS: '4', RETRY_BASE_DELAY: '0.5', RETRY_MAX_DELAY: '1' }, [0.5, 1, 1]],
+    [{ MAX_ATTEMPTS: '4', RETRY_BASE_DELAY: '1', RETRY_MAX_DELAY: '2' }, [1, 2, 2]],
+    [{ RETRY_BASE_DELAY: '0.5', MIN_RETRY_DELAY_SECONDS: '0.5', MAX_ATTEMPTS: '2' }, [0.5]],
     [{ RETRY_POLICY: 'fast', MAX_ATTEMPTS: '2' }, [5]],
   ])('%o retries after %o seconds', (env, seconds) => {
     expect(loadConfig(env).retryPolicy.delaysMs).toEqual(seconds.map((delay) => delay * 1000));
   });
+});
+
+it('has no default policy that is faster than the least delay', () => {
+  expect(mistakes({ RETRY_BASE_DELAY: '0.5' })).toEqual([
+    'RETRY_BASE_DELAY must not be less than MIN_RETRY_DELAY_SECONDS',
+  ]);
 });
 
 it('names every mistake at once, and where to read more', () => {

@@ -15,6 +15,27 @@ import type { LaneScheduler } from '../../../src/queue/lane-scheduler.js';
 
 const DELIVERED: AttemptReport = { target: 'accepted', durationMs: 1, retryInMs: null };
 
+/** What a test has in the place of others. */
+interface Doubles {
+  repository: object;
+  subscriptions: object;
+  attempts: object;
+}
+
+function runnerWith({ repository, subscriptions, attempts }: Doubles): LaneRunner {
+  return new LaneRunner(
+    repository as LaneRepository,
+    subscriptions as SubscriptionCache,
+    attempts as AttemptService,
+    {
+      load: (delivery: ClaimedDelivery) => Promise.resolve({ delivery, letGo: () => undefined }),
+    } as unknown as PayloadLoader,
+    { wake: () => Promise.resolve() } as unknown as LaneScheduler,
+    { leaseSeconds: 60, workerCount: 100, laneConcurrency: 64 } as Config,
+    pino({ level: 'silent' }),
+  );
+}
+
 /** A worker for one subscription with a concurrency limit, whose claims and records end when the test says so. */
 function workerWithLimit() {
   const id = randomUUID();
@@ -27,8 +48,8 @@ function workerWithLimit() {
   };
   const claims: ((deliveries: string[]) => void)[] = [];
   const sent = new Map<string, () => void>();
-  const runner = new LaneRunner(
-    {
+  const runner = runnerWith({
+    repository: {
       claimPaced: () =>
         new Promise<PacedClaim>((resolve) => {
           claims.push((ids) => {
@@ -38,24 +59,18 @@ function workerWithLimit() {
             resolve({ deliveries, nextInMs: null });
           });
         }),
-    } as unknown as LaneRepository,
-    {
+    },
+    subscriptions: {
       findLane: () => Promise.resolve(subscription),
       find: () => Promise.resolve(subscription),
-    } as unknown as SubscriptionCache,
-    {
+    },
+    attempts: {
       run: (delivery: ClaimedDelivery, _: unknown, answered: () => void) => {
         answered();
         return new Promise<AttemptReport>((resolve) => sent.set(delivery.id, () => resolve(DELIVERED)));
       },
-    } as unknown as AttemptService,
-    {
-      load: (delivery: ClaimedDelivery) => Promise.resolve({ delivery, letGo: () => undefined }),
-    } as unknown as PayloadLoader,
-    { wake: () => Promise.resolve() } as unknown as LaneScheduler,
-    { leaseSeconds: 60, workerCount: 100, laneConcurrency: 64 } as Config,
-    pino({ level: 'silent' }),
-  );
+    },
+  });
   return { claims, sent, wake: () => void runner.run([id]) };
 }
 
@@ -74,4 +89,28 @@ it('looks again when a place became free while it was told that there was none',
   nothing([]);
   (await nth(claims, 2))(['second']);
   expect(await vi.waitUntil(() => sent.get('second'), { interval: 1 })).toBeDefined();
+});
+
+it('ends the deliveries of a limited lane whose subscription was deleted since it was cached', async () => {
+  const id = randomUUID();
+  let cached: object | undefined = { id, tenantId: 'a', rules: { maxConcurrency: 3, spacingMs: null } };
+  const ended = new Set<string>();
+  const runner = runnerWith({
+    repository: {
+      claimPaced: () => Promise.resolve(null),
+      claimDue: () => Promise.resolve(ended.size === 0 ? [{ id: 'orphan', subscription_id: id }] : []),
+    },
+    subscriptions: {
+      findLane: () => Promise.resolve(cached),
+      forget: () => (cached = undefined),
+    },
+    attempts: {
+      run: (delivery: ClaimedDelivery, subscription: unknown) => {
+        if (subscription === undefined) ended.add(delivery.id);
+        return Promise.resolve(DELIVERED);
+      },
+    },
+  });
+  void runner.run([id]);
+  await vi.waitUntil(() => ended.has('orphan'), { interval: 1 });
 });

@@ -94,7 +94,7 @@ describe('classify', () => {
 
 describe('decide', () => {
   const policy = resolveRetryPolicy({ schedule: [10, 20] });
-  const context = { policy, failures: 1, nowMs: NOW, random: () => 0.5 };
+  const context = { policy, minDelayMs: 0, failures: 1, nowMs: NOW, random: () => 0.5 };
   const retry = (retryAfterMs: number | null): AttemptOutcome => ({
     kind: 'retry',
     error: 'HTTP 500',
@@ -126,6 +126,15 @@ describe('decide', () => {
     expect(decide(outcome, { ...context, failures })).toEqual(decision);
   });
 
+  it.each([
+    ['a policy from under another limit', { schedule: [0] }, 0.5],
+    ['jitter that takes all of the delay off', { schedule: [1], jitter: 1 }, 0],
+  ])('retries no sooner than the least delay: %s', (_, input, random) => {
+    const context = { policy: resolveRetryPolicy(input), minDelayMs: 1_000, failures: 1, nowMs: NOW };
+    const decision = decide(retry(null), { ...context, random: () => random });
+    expect(decision).toEqual({ status: 'retrying', nextAttemptAtMs: NOW + 1_000 });
+  });
+
   it('never retries before the policy or before what was asked for', () => {
     const policies = fc.constantFrom(...Object.values(NAMED_POLICIES));
     const randoms = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
@@ -137,7 +146,7 @@ describe('decide', () => {
         fc.nat(),
         (policy, failures, r, asked) => {
           const random = () => r;
-          const decision = decide(retry(asked), { policy, failures, nowMs: NOW, random });
+          const decision = decide(retry(asked), { policy, minDelayMs: 0, failures, nowMs: NOW, random });
           const policyDelay = nextDelayMs(policy, failures, random);
           if (policyDelay === null) expect(decision).toEqual({ status: 'dead', reason: 'exhausted' });
           else {

@@ -119,7 +119,18 @@ describe('resolveRetryPolicy', () => {
     expect(resolve).toThrow(expect.objectContaining({ path, message: expect.stringMatching(message) }));
   });
 
+  it.each([
+    [{ schedule: [1, 0.9] }, 'retry_policy.schedule[1]'],
+    [{ ...exponential, base_seconds: 0.9 }, 'retry_policy.base_seconds'],
+  ])('refuses delays below the least: %j', (input, path) => {
+    const resolve = () => resolveRetryPolicy(input, 1);
+    expect(resolve).toThrow(
+      expect.objectContaining({ path, message: 'must be a number from 1 to 2592000 seconds' }),
+    );
+  });
+
   it('takes the limits themselves', () => {
+    expect(resolveRetryPolicy({ schedule: [1] }, 1).delaysMs).toEqual([1_000]);
     const schedule = Array<number>(99).fill(30 * 24 * HOUR);
     expect(resolveRetryPolicy({ schedule }).delaysMs).toHaveLength(99);
     expect(resolveRetryPolicy({ ...exponential, max_attempts: 100 }).delaysMs).toHaveLength(99);

@@ -113,7 +113,7 @@ describe('AddressRules', () => {
     ['Google', 'fd20:ce::254'],
     ['Oracle', '192.0.0.192'],
     ['Alibaba', '100.100.100.200'],
-              ['Azure host agent', '168.63.129.16'],
+    ['Azure host agent', '168.63.129.16'],
     ['AWS, mapped', '::ffff:169.254.169.254'],
     ['AWS, through NAT64', '64:ff9b::a9fe:a9fe'],
     ['Azure host agent, through NAT64', '64:ff9b::168.63.129.16'],

@@ -47,3 +47,18 @@ it('counts tenants together beyond 1,000 pairs, and goes on counting those that 
   expect(other).toEqual({ series: 1, other: 5 });
   expect(Object.values(known)).toEqual(Array(20).fill({ series: 50, other: 0 }));
 });
+
+it('counts failed attempts apart from deliveries that died without one', async () => {
+  metrics.concluded('delivered', 'delivered');
+  metrics.concluded('retrying', 'retry');
+  metrics.concluded('dead', 'exhausted');
+  metrics.deadLettered('subscription_deleted');
+  const counted = async (name: string) => {
+    const { values } = await register.getSingleMetric(name)!.get();
+    return Object.fromEntries(values.map(({ labels, value }) => [labels['reason'] ?? '', value]));
+  };
+  expect(await counted('webhook_delivery_success_total')).toEqual({ '': 1 });
+  expect(await counted('webhook_delivery_retries_total')).toEqual({ '': 1 });
+  expect(await counted('webhook_delivery_failure_total')).toEqual({ retry: 1, exhausted: 1 });
+  expect(await counted('webhook_dead_letters_total')).toEqual({ exhausted: 1, subscription_deleted: 1 });
+});
