@@ -68,7 +68,7 @@ describe('SystemLookups', () => {
     const refused = async (tenant: string) => {
       const result = lookups.resolve('name', tenant).then(
         () => null,
-        ({ code }: { code: string }) => code,
+        (error: unknown) => (error as { code: string }).code,
       );
       return Promise.race([result, aTurn().then(() => undefined)]);
     };

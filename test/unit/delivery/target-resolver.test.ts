@@ -72,7 +72,7 @@ describe('a public name', () => {
       const resolve = targetResolver({ connectTimeoutMs: CONNECT_TIMEOUT_MS, servers: [dns.server], system });
       const results = Array.from({ length: 150 }, (_, index) => resolve(`n${index}-${name}`, 'flooder'));
       const codes = await Promise.all(
-        results.map((result) => result.catch(({ code }: { code: string }) => code)),
+        results.map((result) => result.catch((error: unknown) => (error as { code: string }).code)),
       );
       expect(asked).toHaveLength(1);
       expect(new Set(codes)).toEqual(new Set(['ETIMEOUT', 'EBUSY']));
