@@ -97,7 +97,7 @@ export async function createServer(
   takeTurns(server, config, app.get(Metrics, { strict: false }));
   acceptBodies(server, bodyRoom);
   app.setGlobalPrefix('api/v1', { exclude: ['/', 'health', 'ready', 'metrics'] });
-  serveApiDocs(app, access);
+  serveApiDocs(app, access, config.publicUrl);
   return app;
 }
 

@@ -6,7 +6,7 @@ export const ANY_JSON = {
     { type: 'object', additionalProperties: true },
     { type: 'array', items: {} },
     { type: 'string' },
-    { type: 'number' },
+    { type: 'number', format: 'double' },
     { type: 'boolean' },
   ],
   nullable: true,

@@ -13,6 +13,7 @@ import { ProblemCode, PROBLEMS } from '../domain/errors.js';
 import { VERSION } from '../domain/version.js';
 import type { Access } from './access.js';
 import { LOCATION } from './located.js';
+import { toOpenApi31 } from './openapi-3-1.js';
 
 class FieldErrorResponse {
   @ApiProperty({ example: 'event_type' })
@@ -87,12 +88,17 @@ function exampleOf(code: ProblemCode): Record<string, unknown> {
   };
 }
 
-/** Serves Swagger UI at /docs and the document at /docs-json; `access` says whom each route is for. */
-export function serveApiDocs(app: INestApplication, access: ReadonlyMap<string, Access>): void {
+/** Serves Swagger UI at /docs and the document at /docs-json; `access` says whom each route is for, and `serverUrl`
+ * where the world reaches it, if that is known. */
+export function serveApiDocs(
+  app: INestApplication,
+  access: ReadonlyMap<string, Access>,
+  serverUrl: string | null,
+): void {
   // Made when it is first asked for, since only then the routes are known, and once: anybody may ask, as often as
   // they like.
   let document: OpenAPIObject | undefined;
-  const made = () => (document ??= documentOf(app, access));
+  const made = () => (document ??= documentOf(app, access, serverUrl));
   let json: Buffer | undefined;
   const server = app.getHttpAdapter().getInstance() as FastifyInstance;
   server.get('/docs-json', (_, reply) => {
@@ -105,7 +111,11 @@ export function serveApiDocs(app: INestApplication, access: ReadonlyMap<string, 
   });
 }
 
-function documentOf(app: INestApplication, access: ReadonlyMap<string, Access>): OpenAPIObject {
+function documentOf(
+  app: INestApplication,
+  access: ReadonlyMap<string, Access>,
+  serverUrl: string | null,
+): OpenAPIObject {
   const document = SwaggerModule.createDocument(
     app,
     new DocumentBuilder()
@@ -140,7 +150,7 @@ function documentOf(app: INestApplication, access: ReadonlyMap<string, Access>):
       describeLocation(operation);
     }
   }
-  return document;
+  return toOpenApi31(document, serverUrl ?? '/');
 }
 
 type DescribedResponse = Partial<ReturnType<typeof problemResponse>> & { headers?: Record<string, object> };
@@ -160,7 +170,7 @@ const REFUSALS = ['ip_not_allowed', 'tenant_suspended', 'insufficient_scope', 'r
 
 /** What the guard may answer instead of the route. */
 const GUARD_PROBLEMS: Record<Access['for'], readonly ProblemCode[]> = {
-  anybody: [],
+  anybody: ['malformed_request'],
   source: ['signature_invalid', 'not_found', 'tenant_suspended', 'ip_not_allowed', 'rate_limited'],
   operator: ['unauthorized', 'forbidden', 'admin_key_not_configured'],
   tenant: ['unauthorized', 'forbidden', ...REFUSALS],
@@ -172,10 +182,10 @@ const BODY_PROBLEMS = ['malformed_json', 'payload_too_large', 'unsupported_media
 
 function describeAccess(operation: DescribedOperation, access: Access): void {
   if (access.for === 'anybody' || access.for === 'source') operation.security = [];
+  addProblems(operation, GUARD_PROBLEMS[access.for]);
   if (access.for === 'anybody') return;
   operation['x-required-scope'] = 'scope' in access ? access.scope : access.for;
   if (access.for === 'operator or tenant') operation['x-operator-too'] = true;
-  addProblems(operation, GUARD_PROBLEMS[access.for]);
   // The audit log has to be written first.
   if (operation['x-audit-action']) addProblems(operation, ['unavailable']);
 }

@@ -48,13 +48,13 @@ export class StatisticsQuery extends SubscriptionStatisticsQuery {
 
 /** Nearest rank, each within 5 % of the exact one. */
 export class LatencyResponse {
-  @ApiProperty({ example: 41.95 })
+  @ApiProperty({ format: 'double', example: 41.95 })
   p50!: number;
 
-  @ApiProperty({ example: 119.6 })
+  @ApiProperty({ format: 'double', example: 119.6 })
   p95!: number;
 
-  @ApiProperty({ example: 278.3 })
+  @ApiProperty({ format: 'double', example: 278.3 })
   p99!: number;
 
   static from(histogram: LatencyHistogram): LatencyResponse | null {
@@ -85,6 +85,7 @@ class CountsResponse {
 
   @ApiProperty({
     type: Number,
+    format: 'double',
     nullable: true,
     description: 'Of attempts, from 0 to 1; null without any.',
     example: 0.985880398671096,
@@ -111,7 +112,7 @@ class TimedCountsResponse extends CountsResponse {
 }
 
 class StatisticsTotalsResponse extends TimedCountsResponse {
-  @ApiProperty({ description: 'Attempts a second, until now.', example: 0.0139 })
+  @ApiProperty({ format: 'double', description: 'Attempts a second, until now.', example: 0.0139 })
   throughput_per_second!: number;
 }
 

@@ -85,7 +85,7 @@ export class PayloadValueDto {
   path!: string;
 
   @ApiProperty({
-    oneOf: [{ type: 'string' }, { type: 'number' }, { type: 'boolean' }],
+    oneOf: [{ type: 'string' }, { type: 'number', format: 'double' }, { type: 'boolean' }],
     nullable: true,
     description: 'Compared with its type: `"42"` is not `42`. `null` is a value that is there.',
     example: 'cus_81',

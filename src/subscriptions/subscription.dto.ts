@@ -90,17 +90,20 @@ export class SubscriptionFieldsDto {
       {
         type: 'object',
         required: ['schedule'],
-        properties: { schedule: { type: 'array', items: { type: 'number' } }, jitter: { type: 'number' } },
+        properties: {
+          schedule: { type: 'array', items: { type: 'number', format: 'double' } },
+          jitter: { type: 'number', format: 'double' },
+        },
       },
       {
         type: 'object',
         required: ['base_seconds', 'factor', 'max_seconds', 'max_attempts'],
         properties: {
-          base_seconds: { type: 'number' },
-          factor: { type: 'number' },
-          max_seconds: { type: 'number' },
+          base_seconds: { type: 'number', format: 'double' },
+          factor: { type: 'number', format: 'double' },
+          max_seconds: { type: 'number', format: 'double' },
           max_attempts: { type: 'integer' },
-          jitter: { type: 'number' },
+          jitter: { type: 'number', format: 'double' },
         },
       },
     ],

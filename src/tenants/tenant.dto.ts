@@ -22,6 +22,7 @@ const BURST = { message: 'must be a whole number from 1 to 10,000,000' };
 
 export class TenantRateLimitDto {
   @ApiProperty({
+    format: 'double',
     minimum: 0.01,
     maximum: 1_000_000,
     example: 200,
@@ -68,6 +69,7 @@ export class CreateTenantDto {
 
   @ApiPropertyOptional({
     type: Number,
+    format: 'double',
     nullable: true,
     minimum: 1,
     example: 24,
@@ -108,7 +110,7 @@ export class TenantResponse {
   @ApiProperty({ type: TenantRateLimitDto, nullable: true })
   rate_limit: TenantRateLimitDto | null;
 
-  @ApiProperty({ type: Number, nullable: true, example: null })
+  @ApiProperty({ type: Number, format: 'double', nullable: true, example: null })
   retention_hours: number | null;
 
   @ApiProperty({ type: [String], example: [] })

@@ -291,15 +291,18 @@ export function validValue(document: Document, schema: Schema, name = ''): fc.Ar
 }
 
 function otherValue(document: Document, schema: Schema, name: string): fc.Arbitrary<unknown> {
-  if (schema.nullable) {
-    return fc.option(otherValue(document, { ...schema, nullable: false }, name), { freq: 6 });
+  if (Array.isArray(schema.type)) {
+    const [type = 'null', ...others] = schema.type;
+    const given = otherValue(document, { ...schema, type }, name);
+    return others.includes('null') ? fc.option(given, { freq: 6 }) : given;
   }
   if (schema.$ref) return validValue(document, resolved(document, schema), name);
   if (schema.allOf) {
     const { allOf, ...own } = schema;
     return validValue(document, merged(document, own, allOf), name);
   }
-  if (schema.oneOf) return fc.oneof(...schema.oneOf.map((one) => validValue(document, one, name)));
+  const choices = schema.oneOf ?? schema.anyOf;
+  if (choices) return fc.oneof(...choices.map((one) => validValue(document, one, name)));
   if (schema.enum) return fc.constantFrom(...schema.enum);
   switch (schema.type) {
     case 'string':
@@ -309,6 +312,8 @@ function otherValue(document: Document, schema: Schema, name: string): fc.Arbitr
       return numberOf(schema);
     case 'boolean':
       return fc.boolean();
+    case 'null':
+      return fc.constant(null);
     case 'array':
       return fc.array(validValue(document, schema.items ?? {}, name), {
         minLength: schema.minItems ?? 0,

@@ -6,16 +6,18 @@ import { Document, resolved, Schema } from '../support/openapi.js';
  * thing: a member that the schema does not name is one, since what nobody documented may be what nobody meant to show.
  */
 export function violations(document: Document, schema: Schema, value: unknown, path = ''): string[] {
-  const { allOf, oneOf, nullable, enum: choices, ...own } = resolved(document, schema);
+  const { allOf, anyOf, oneOf = anyOf, enum: choices, ...own } = resolved(document, schema);
   const at = path === '' ? 'the body' : path;
-  if (value === null && nullable) return [];
-  if (allOf) return violations(document, merged(document, own, allOf), value, path);
-  if (oneOf) {
-    const tries = oneOf.map((one) => violations(document, one, value, path));
-    return tries.some((found) => found.length === 0)
-      ? []
-      : [`${at} is none of the alternatives`, ...tries.flat()];
+  if (Array.isArray(own.type)) {
+    return alternatives(
+      document,
+      own.type.map((type) => ({ ...own, type, ...(choices && { enum: choices }) })),
+      value,
+      path,
+    );
   }
+  if (allOf) return violations(document, merged(document, own, allOf), value, path);
+  if (oneOf) return alternatives(document, oneOf, value, path);
   if (choices && !choices.includes(value)) return [`${at} is none of ${choices.join(', ')}`];
   switch (own.type) {
     case 'object':
@@ -29,12 +31,20 @@ export function violations(document: Document, schema: Schema, value: unknown, p
       return own.format === 'date-time' && Number.isNaN(Date.parse(value)) ? [`${at} is no time`] : [];
     case 'integer':
       return Number.isInteger(value) ? [] : [`${at} is no whole number`];
+    case 'null':
+      return value === null ? [] : [`${at} is not null`];
     case 'number':
     case 'boolean':
       return typeof value === own.type ? [] : [`${at} is no ${own.type}`];
     default:
       return [];
   }
+}
+
+function alternatives(document: Document, schemas: Schema[], value: unknown, path: string): string[] {
+  const tries = schemas.map((one) => violations(document, one, value, path));
+  if (tries.some((found) => found.length === 0)) return [];
+  return [`${path === '' ? 'the body' : path} is none of the alternatives`, ...tries.flat()];
 }
 
 function memberViolations(document: Document, schema: Schema, value: object, path: string): string[] {

@@ -1,12 +1,12 @@
 import type { Client, Posthorn } from './posthorn.js';
 
-/** A schema object of OpenAPI 3.0, as far as our document uses them. */
+/** A schema object of OpenAPI 3.1, as far as our document uses them. */
 export interface Schema {
   $ref?: string;
   allOf?: Schema[];
+  anyOf?: Schema[];
   oneOf?: Schema[];
-  type?: string;
-  nullable?: boolean;
+  type?: string | string[];
   format?: string;
   enum?: unknown[];
   example?: unknown;
@@ -149,6 +149,7 @@ function exampleOf(document: Document, schema: Schema | undefined): unknown {
   if (schema === undefined) return undefined;
   if (schema.example !== undefined) return schema.example;
   if (schema.$ref) return exampleOf(document, resolved(document, schema));
+  if (schema.anyOf) return exampleOf(document, schema.anyOf[0]);
   if (schema.allOf) return Object.assign({}, ...schema.allOf.map((part) => exampleOf(document, part)));
   if (schema.type === 'array') return [exampleOf(document, schema.items)];
   if (!schema.properties) return schema.default;
