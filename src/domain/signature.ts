@@ -7,6 +7,8 @@ const PLAIN_SECRET = /^[\x20-\x7e]{8,256}$/;
 /** Key length that the Standard Webhooks specification asks for, in bytes. */
 const MIN_KEY_BYTES = 24;
 const MAX_KEY_BYTES = 64;
+/** That are valid at once: each adds a signature to every delivery, and a try to every verification. */
+export const MAX_SECRETS = 5;
 const MAX_CACHED_KEYS = 10_000;
 
 export type SignatureHeader =

@@ -10,6 +10,7 @@ import { CreateAuditLog1790000000006 } from '../../migrations/1790000000006-crea
 import { CreateSources1790000000007 } from '../../migrations/1790000000007-create-sources.js';
 import { IndexWhatIsSearched1790000000008 } from '../../migrations/1790000000008-index-what-is-searched.js';
 import { CreateDeliveryStatistics1790000000009 } from '../../migrations/1790000000009-create-delivery-statistics.js';
+import { KeepOlderSecrets1790000000035 } from '../../migrations/1790000000035-keep-older-secrets.js';
 import { ApiKeyEntity } from './entities/api-key.entity.js';
 import { SourceEntity } from './entities/source.entity.js';
 import { SubscriptionEntity } from './entities/subscription.entity.js';
@@ -75,6 +76,7 @@ export function dataSourceOptions(url: string, poolSize: number): DataSourceOpti
       CreateSources1790000000007,
       IndexWhatIsSearched1790000000008,
       CreateDeliveryStatistics1790000000009,
+      KeepOlderSecrets1790000000035,
     ],
     applicationName: 'posthorn',
     extra: {

@@ -1,7 +1,8 @@
 import type { Config } from '../config/config.js';
 import type { KeyRing, SealedSecret, SecretOwner } from '../domain/encryption.js';
+import type { OlderSecret } from './entities/subscription.entity.js';
 
-/** The tables with secrets at rest, each in `secret` and `previous_secret`, which holds beside it for a while. */
+/** The tables with secrets at rest: in `secret`, and in `previous_secret` and `older_secrets` those before it. */
 export const SECRET_TABLES = ['subscription', 'source'] as const;
 export type SecretTable = (typeof SECRET_TABLES)[number];
 
@@ -19,6 +20,25 @@ interface SealedColumns {
   secret: SealedSecret;
   previousSecret: SealedSecret | null;
   previousSecretExpiresAt: Date | null;
+  olderSecrets: OlderSecret[];
+}
+
+/** A secret that is valid until a time, in milliseconds. */
+export interface ExpiringSecret {
+  secret: SealedSecret;
+  untilMs: number;
+}
+
+/**
+ * What is valid beside the present secret, the newest first. Where a process from before older secrets were kept has
+ * set a new secret, there is no previous one, and the older ones are void as well.
+ */
+export function previousSecretsOf(row: Omit<SealedColumns, 'secret'>, nowMs: number): ExpiringSecret[] {
+  const { previousSecret, previousSecretExpiresAt, olderSecrets } = row;
+  if (previousSecret === null) return [];
+  const previous = { secret: previousSecret, untilMs: previousSecretExpiresAt?.getTime() ?? 0 };
+  const older = olderSecrets.map(({ secret, expires_at }) => ({ secret, untilMs: Date.parse(expires_at) }));
+  return [previous, ...older.reverse()].filter(({ untilMs }) => nowMs < untilMs);
 }
 
 /** Encrypts and decrypts the secrets of the rows of one table. */
@@ -52,13 +72,19 @@ export class RowSecrets {
    * The secrets that hold at a time, the present one first. Decrypted when they are first asked for.
    * @returns a function that throws UndecryptableSecret, the same one each time
    */
-  inUse({ secret, previousSecret, previousSecretExpiresAt, ...row }: SealedColumns & Row) {
-    const previousUntil = previousSecretExpiresAt?.getTime() ?? 0;
+  inUse({ secret, ...row }: SealedColumns & Row) {
     const present = once(() => [this.reveal(secret, row)]);
-    const both = once(() =>
-      previousSecret === null ? present() : [...present(), this.reveal(previousSecret, row)],
-    );
-    return (nowMs: number): string[] => (nowMs < previousUntil ? both() : present());
+    const previous = previousSecretsOf(row, 0).map(({ secret: old, untilMs }) => ({
+      untilMs,
+      plain: once(() => [this.reveal(old, row)]),
+    }));
+    // Nearly always there is one secret, and no list is made.
+    const overlapEndMs = Math.max(0, ...previous.map(({ untilMs }) => untilMs));
+    return (nowMs: number): string[] => {
+      if (nowMs >= overlapEndMs) return present();
+      const valid = previous.filter(({ untilMs }) => nowMs < untilMs);
+      return [...present(), ...valid.flatMap(({ plain }) => plain())];
+    };
   }
 
   private get keys(): KeyRing {
@@ -68,7 +94,7 @@ export class RowSecrets {
   }
 }
 
-/** Both secrets of a row have one owner, so that the present one can become the previous one as it is. */
+/** All secrets of a row have one owner, so that the present one can become the previous one as it is. */
 export function ownerOf(table: SecretTable, { tenantId, id }: Row): SecretOwner {
   return { table, tenantId, id };
 }

@@ -1,9 +1,11 @@
+import { isDeepStrictEqual } from 'node:util';
 import { DataSource } from 'typeorm';
 import { isSealed, KeyRing, SealedSecret, sealedPattern, UndecryptableSecret } from '../domain/encryption.js';
 import { generateSecret } from '../domain/signature.js';
 import { LEAST_UUID } from '../domain/uuid-v7.js';
 import { dataSourceOptions } from './data-source.js';
 import { Connection, Database } from './database.js';
+import type { OlderSecret } from './entities/subscription.entity.js';
 import { ownerOf, SECRET_TABLES, SecretTable } from './row-secrets.js';
 
 /** Their locks are held for some 20 ms. */
@@ -13,10 +15,14 @@ const BATCH = 500;
 const NO_SECRET = '';
 
 /** Of a database that was not migrated yet some are missing. */
-const PRESENT_TABLES = 'select name from unnest($1::text[]) name where to_regclass(name) is not null';
+const PRESENT_TABLES = `
+  select name, exists (
+    select from pg_attribute where attrelid = to_regclass(name) and attname = 'older_secrets' and not attisdropped
+  ) as "keepsOlder"
+  from unnest($1::text[]) name where to_regclass(name) is not null`;
 
-/** The statements for one table. */
-const statementsFor = (table: SecretTable) => ({
+/** The statements for one table, which may be from before older secrets were kept. */
+const statementsFor = (table: SecretTable, keepsOlder: boolean) => ({
   table,
   /**
    * The next rows that have a secret which is not like the pattern, in the order of their primary key, so that
@@ -24,31 +30,42 @@ const statementsFor = (table: SecretTable) => ({
    * has written. This lock lets foreign keys refer to the row meanwhile.
    */
   lockUnmatched: `
-    select id, tenant_id, secret, previous_secret from ${table}
-    where id > $1 and (secret not like $2 or previous_secret not like $2)
+    select id, tenant_id, secret, previous_secret, ${olderSecrets(keepsOlder)} as older_secrets from ${table}
+    where id > $1 and ${isUnmatched(keepsOlder, '$2')}
     order by id limit ${BATCH}
     for no key update /* all tenants: every secret */`,
   write: `
     update ${table} set secret = fresh.secret, previous_secret = fresh.previous_secret
     from unnest($1::uuid[], $2::text[], $3::text[]) fresh (id, secret, previous_secret)
     where ${table}.id = fresh.id /* all tenants: every secret */`,
+  writeOlder: `
+    update ${table} set older_secrets = $2::jsonb where ${table}.id = $1 /* all tenants: every secret */`,
   countUnmatched: `
     select count(*)::int as count from ${table}
-    where secret not like $1 or previous_secret not like $1 /* all tenants: every secret */`,
+    where ${isUnmatched(keepsOlder, '$1')} /* all tenants: every secret */`,
   keyIds: `
     select substr(value, 8, 8) as key_id, count(*)::int as count
-    from ${table}, unnest(array[secret, previous_secret]) value
+    from ${table}, unnest(array[secret, previous_secret] || ${olderTexts(keepsOlder)}) value
     where value like $1
     group by 1 /* all tenants: every secret */`,
 });
 type Statements = ReturnType<typeof statementsFor>;
-const STATEMENTS = SECRET_TABLES.map(statementsFor);
+
+const olderSecrets = (isThere: boolean): string => (isThere ? 'older_secrets' : `'[]'::jsonb`);
+
+const olderTexts = (isThere: boolean): string =>
+  `array(select older ->> 'secret' from jsonb_array_elements(${olderSecrets(isThere)}) older)`;
+
+const isUnmatched = (keepsOlder: boolean, pattern: string): string =>
+  `(secret not like ${pattern} or previous_secret not like ${pattern}
+    or exists (select from unnest(${olderTexts(keepsOlder)}) older where older not like ${pattern}))`;
 
 interface SecretRow {
   id: string;
   tenant_id: string;
   secret: SealedSecret;
   previous_secret: SealedSecret | null;
+  older_secrets: OlderSecret[];
 }
 
 export interface RowName {
@@ -187,7 +204,7 @@ class StoredSecrets {
   /** @returns the rows of the batch as they were */
   private async encryptBatch(
     connection: Connection,
-    { table, lockUnmatched, write }: Statements,
+    { table, lockUnmatched, write, writeOlder }: Statements,
     { keyId, after, replaceLost = false }: PassOptions & { keyId: string | undefined; after: string },
     result: Reencrypted,
   ): Promise<SecretRow[]> {
@@ -199,7 +216,7 @@ class StoredSecrets {
       const name = { table, tenantId: row.tenant_id, id: row.id };
       try {
         const renewed = replaceLost ? this.readable(table, row, keyId) : this.renewed(table, row, keyId);
-        if (renewed.secret === row.secret && renewed.previous_secret === row.previous_secret) continue;
+        if (isDeepStrictEqual(renewed, row)) continue;
         fresh.push(renewed);
         found.changed++;
       } catch (error) {
@@ -209,7 +226,7 @@ class StoredSecrets {
           continue;
         }
         const secret = this.keys.encrypt(generateSecret(), ownerOf(table, name));
-        fresh.push({ ...row, secret, previous_secret: null });
+        fresh.push({ ...row, secret, previous_secret: null, older_secrets: [] });
         found.replaced.push(name);
       }
     }
@@ -218,6 +235,11 @@ class StoredSecrets {
       fresh.map(({ secret }) => secret),
       fresh.map(({ previous_secret }) => previous_secret),
     ]);
+    const before = new Map(rows.map((row) => [row.id, row.older_secrets]));
+    for (const { id, older_secrets: older } of fresh) {
+      if (isDeepStrictEqual(older, before.get(id))) continue;
+      await connection.run(writeOlder, [id, JSON.stringify(older)]);
+    }
     result.changed += found.changed;
     result.unreadable.push(...found.unreadable);
     result.replaced.push(...found.replaced);
@@ -232,23 +254,31 @@ class StoredSecrets {
       ...row,
       secret: renew(row.secret),
       previous_secret: row.previous_secret && renew(row.previous_secret),
+      older_secrets: row.older_secrets.map((older) => ({ ...older, secret: renew(older.secret) })),
     };
   }
 
   /**
-   * Like {@link renewed}, without a previous secret that cannot be decrypted.
+   * Like {@link renewed}, without those before the present secret that cannot be decrypted.
    * @throws UndecryptableSecret if the present one cannot
    */
   private readable(table: SecretTable, row: SecretRow, keyId: string | undefined): SecretRow {
     const owner = ownerOf(table, { tenantId: row.tenant_id, id: row.id });
     this.keys.decrypt(row.secret, owner);
-    try {
-      if (row.previous_secret !== null) this.keys.decrypt(row.previous_secret, owner);
-    } catch (error) {
-      if (!(error instanceof UndecryptableSecret)) throw error;
-      return this.renewed(table, { ...row, previous_secret: null }, keyId);
-    }
-    return this.renewed(table, row, keyId);
+    const isReadable = (secret: SealedSecret | null): boolean => {
+      try {
+        if (secret !== null) this.keys.decrypt(secret, owner);
+        return true;
+      } catch (error) {
+        if (!(error instanceof UndecryptableSecret)) throw error;
+        return false;
+      }
+    };
+    const previous_secret = isReadable(row.previous_secret) ? row.previous_secret : null;
+    // Without a previous one there are none before it.
+    const older_secrets =
+      previous_secret === null ? [] : row.older_secrets.filter(({ secret }) => isReadable(secret));
+    return this.renewed(table, { ...row, previous_secret, older_secrets }, keyId);
   }
 }
 
@@ -259,11 +289,12 @@ async function withDatabase<T>(
   const dataSource = await new DataSource(dataSourceOptions(databaseUrl, 1)).initialize();
   try {
     const database = new Database(dataSource);
-    const present = await database.run<{ name: string }>(PRESENT_TABLES, [SECRET_TABLES]);
-    const names = present.map(({ name }) => name);
+    const present = await database.run<{ name: SecretTable; keepsOlder: boolean }>(PRESENT_TABLES, [
+      SECRET_TABLES,
+    ]);
     return await work(
       database,
-      STATEMENTS.filter(({ table }) => names.includes(table)),
+      present.map(({ name, keepsOlder }) => statementsFor(name, keepsOlder)),
     );
   } finally {
     await dataSource.destroy();

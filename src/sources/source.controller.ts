@@ -96,12 +96,12 @@ export class SourceController {
   @ApiOperation({
     summary: 'Rotate the secret of a source',
     description:
-      'Until the overlap is over, what is signed with either secret is taken, so that the provider can change over ' +
-      'without losing a webhook. The answer holds the new secret.',
+      'Until the overlap is over, what is signed with any of them is taken, so that the provider can change over ' +
+      'without losing a webhook. The answer holds the new secret. 409 while five secrets are taken.',
   })
   @ApiBody({ type: RotateSourceSecretDto, required: false })
   @ApiOkResponse({ type: SourceWithSecretResponse })
-  @ApiProblems('malformed_json', 'invalid_request', 'not_found')
+  @ApiProblems('malformed_json', 'invalid_request', 'not_found', 'conflict')
   rotateSourceSecret(
     @TenantId() tenantId: string,
     @Param('id', UuidParam) id: string,

@@ -10,6 +10,7 @@ import { uuidV7 } from '../domain/uuid-v7.js';
 import { PageQuery, pageResponse } from '../http/paging.dto.js';
 import { SourceEntity } from '../persistence/entities/source.entity.js';
 import { SourceRepository } from '../persistence/repositories/source.repository.js';
+import { tooManySecrets } from '../persistence/secret-rotation.js';
 import { SourceCache } from '../persistence/source-cache.js';
 import { SourcePageResponse, SourceResponse, SourceWithSecretResponse } from './source-response.dto.js';
 import { CreateSourceDto, RotateSourceSecretDto, SourceFieldsDto, SourcePatchDto } from './source.dto.js';
@@ -43,6 +44,7 @@ export class SourceService {
       secret,
       previousSecret: null,
       previousSecretExpiresAt: null,
+      olderSecrets: [],
       createdAt: now,
       updatedAt: now,
     });
@@ -84,9 +86,9 @@ export class SourceService {
   }
 
   /**
-   * Gives it a new secret, beside which the old one verifies for `overlap_seconds`. The present one given again, as
-   * after an answer that was lost, leaves the one before as it is.
-   * @throws Problem invalid_request for a secret that cannot be used, or is missing
+   * Gives it a new secret, beside which the old one verifies for `overlap_seconds`, and those before it until their
+   * ends. The present one given again, as after an answer that was lost, leaves those before as they are.
+   * @throws Problem invalid_request for a secret that cannot be used, or is missing; conflict when too many verify
    */
   async rotateSecret(
     tenantId: string,
@@ -97,10 +99,14 @@ export class SourceService {
     const secret = this.secretFor(source.provider, given);
     const present = this.sources.presentSecret(source);
     if (overlap_seconds > 0 && present === secret) return this.withSecret(source, secret);
+    const now = systemClock.now();
     // One that cannot be decrypted verifies nothing, and would fail what the new one verifies.
     const overlaps = overlap_seconds > 0 && present !== null;
-    const oldHoldsUntil = overlaps ? new Date(systemClock.now() + overlap_seconds * 1000) : null;
-    if (!(await this.sources.rotateSecret(tenantId, id, secret, oldHoldsUntil))) throw notFound('source', id);
+    const overlap = { now: new Date(now), previousUntil: new Date(now + overlap_seconds * 1000) };
+    const isDone = overlaps
+      ? await this.sources.rotateSecret(tenantId, id, secret, overlap)
+      : await this.sources.replaceSecret(tenantId, id, secret, new Date(now));
+    if (!isDone) throw tooManySecrets(await this.find(tenantId, id), now);
     this.cache.forget(tenantId);
     return this.withSecret(await this.find(tenantId, id), secret);
   }

@@ -40,5 +40,5 @@ export function givenColumns(fields: GivenFields): Partial<UnsealedSubscription>
 
 /** A secret that holds at once, with none beside it. */
 export function replacedSecret(secret: string) {
-  return { secret, previousSecret: null, previousSecretExpiresAt: null };
+  return { secret, previousSecret: null, previousSecretExpiresAt: null, olderSecrets: [] };
 }

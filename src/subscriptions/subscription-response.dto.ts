@@ -1,6 +1,6 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { PageResponse } from '../http/paging.dto.js';
-import { PlainSecrets, RateLimit, SubscriptionEntity } from '../persistence/entities/subscription.entity.js';
+import { RateLimit, SubscriptionEntity } from '../persistence/entities/subscription.entity.js';
 import { maskedHeaders } from './subscription-headers.js';
 import { RateLimitDto } from './subscription.dto.js';
 
@@ -110,6 +110,14 @@ export class SubscriptionWithSecretResponse extends SubscriptionResponse {
   }
 }
 
+class PreviousSecretResponse {
+  @ApiProperty({ example: SECRET_EXAMPLE })
+  secret!: string;
+
+  @ApiProperty({ format: 'date-time', example: '2026-01-31T12:00:00.000Z' })
+  expires_at!: string;
+}
+
 export class SecretResponse {
   @ApiProperty({ example: SECRET_EXAMPLE })
   secret: string;
@@ -125,11 +133,19 @@ export class SecretResponse {
   @ApiProperty({ type: String, format: 'date-time', nullable: true, example: null })
   previous_secret_expires_at: string | null;
 
-  /** @param previousUntil null when there is no previous secret that signs */
-  constructor({ secret, previousSecret }: PlainSecrets, previousUntil: Date | null) {
+  @ApiProperty({
+    type: [PreviousSecretResponse],
+    description: 'All that sign beside it, the newest first: up to 4.',
+  })
+  previous_secrets: PreviousSecretResponse[];
+
+  /** @param previous those that sign beside it, the newest first */
+  constructor(secret: string, previous: PreviousSecretResponse[]) {
+    const [newest] = previous;
     this.secret = secret;
-    this.previous_secret = previousSecret;
-    this.previous_secret_expires_at = previousUntil?.toISOString() ?? null;
+    this.previous_secret = newest?.secret ?? null;
+    this.previous_secret_expires_at = newest?.expires_at ?? null;
+    this.previous_secrets = previous;
   }
 }
 

@@ -133,7 +133,7 @@ export class SubscriptionController {
   @Scope('subscriptions:write')
   @ApiOperation({
     summary: 'Get the secret of a subscription',
-    description: 'And the one before it, while both sign.',
+    description: 'And those before it, while they sign as well.',
   })
   @ApiOkResponse({ type: SecretResponse })
   @ApiProblems('not_found', 'secret_unreadable')
@@ -151,12 +151,12 @@ export class SubscriptionController {
   @ApiOperation({
     summary: 'Rotate the secret of a subscription',
     description:
-      'Deliveries carry a signature of each secret until the overlap is over, so that the subscriber can change ' +
-      'over without losing one. The answer holds the new secret.',
+      'Deliveries carry a signature of each secret until its overlap is over, so that the subscriber can change ' +
+      'over without losing one. The answer holds the new secret. 409 while five secrets sign.',
   })
   @ApiBody({ type: RotateSecretDto, required: false })
   @ApiOkResponse({ type: SubscriptionWithSecretResponse })
-  @ApiProblems('malformed_json', 'invalid_request', 'not_found', 'secret_unreadable')
+  @ApiProblems('malformed_json', 'invalid_request', 'not_found', 'conflict', 'secret_unreadable')
   rotateSubscriptionSecret(
     @TenantId() tenantId: string,
     @Param('id', UuidParam) id: string,

@@ -10,6 +10,8 @@ import { PageQuery, pageResponse } from '../http/paging.dto.js';
 import { LOGGER } from '../observability/logger.js';
 import { SubscriptionEntity, UnsealedSubscription } from '../persistence/entities/subscription.entity.js';
 import { SubscriptionRepository } from '../persistence/repositories/subscription.repository.js';
+import { previousSecretsOf } from '../persistence/row-secrets.js';
+import { tooManySecrets } from '../persistence/secret-rotation.js';
 import { SubscriptionCache } from '../persistence/subscription-cache.js';
 import { LaneScheduler } from '../queue/lane-scheduler.js';
 import { defaultColumns, givenColumns, replacedSecret } from './subscription-columns.js';
@@ -103,18 +105,17 @@ export class SubscriptionService {
   /** @throws Problem secret_unreadable */
   async getSecret(tenantId: string, id: string): Promise<SecretResponse> {
     const row = await this.find(tenantId, id);
-    const { previousSecret: previous, previousSecretExpiresAt: until } = row;
-    const overlaps = previous !== null && until !== null && systemClock.now() < until.getTime();
-    const secrets = {
-      secret: this.reveal(row.secret, row),
-      previousSecret: overlaps ? this.reveal(previous, row) : null,
-    };
-    return new SecretResponse(secrets, overlaps ? until : null);
+    const previous = previousSecretsOf(row, systemClock.now()).map(({ secret, untilMs }) => ({
+      secret: this.reveal(secret, row),
+      expires_at: new Date(untilMs).toISOString(),
+    }));
+    return new SecretResponse(this.reveal(row.secret, row), previous);
   }
 
   /**
-   * Gives it a new secret, beside which the old one signs for `overlap_seconds`.
-   * @throws Problem invalid_request for a secret that cannot be used, secret_unreadable when the old one cannot sign
+   * Gives it a new secret, beside which the old one signs for `overlap_seconds`, and those before it until their ends.
+   * @throws Problem invalid_request for a secret that cannot be used, secret_unreadable when the old one cannot sign,
+   *   conflict when too many sign already
    */
   async rotateSecret(
     tenantId: string,
@@ -139,8 +140,10 @@ export class SubscriptionService {
     const old = await this.find(tenantId, id);
     // Given again, as after an answer that was lost: the one before goes on signing.
     if (this.reveal(old.secret, old) === secret) return true;
-    const oldSignsUntil = new Date(systemClock.now() + overlapSeconds * 1000);
-    return this.subscriptions.rotateSecret(tenantId, id, secret, oldSignsUntil);
+    const now = systemClock.now();
+    const overlap = { now: new Date(now), previousUntil: new Date(now + overlapSeconds * 1000) };
+    if (await this.subscriptions.rotateSecret(tenantId, id, secret, overlap)) return true;
+    throw tooManySecrets(await this.find(tenantId, id), now);
   }
 
   private reveal(stored: SealedSecret, row: SubscriptionEntity): string {

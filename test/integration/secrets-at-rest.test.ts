@@ -113,6 +113,7 @@ it('every way to set a secret stores it encrypted, and the API answers it in pla
     secret: OWN,
     previous_secret: null,
     previous_secret_expires_at: null,
+    previous_secrets: [],
   });
 });
 

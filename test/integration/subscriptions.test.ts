@@ -257,6 +257,7 @@ describe('secrets', () => {
       secret: rotated.body.secret,
       previous_secret: secret,
       previous_secret_expires_at: expect.any(String),
+      previous_secrets: [{ secret, expires_at: body.previous_secret_expires_at }],
     });
     const overlapMs = Date.parse(body.previous_secret_expires_at) - Date.parse(rotated.body.updated_at);
     expect(Math.abs(overlapMs - 86_400_000)).toBeLessThan(1_000);
@@ -274,6 +275,7 @@ describe('secrets', () => {
       secret: 'a secret of my own',
       previous_secret: null,
       previous_secret_expires_at: null,
+      previous_secrets: [],
     });
   });
 
@@ -290,6 +292,7 @@ describe('secrets', () => {
       secret: 'from now on',
       previous_secret: null,
       previous_secret_expires_at: null,
+      previous_secrets: [],
     });
   });
 });

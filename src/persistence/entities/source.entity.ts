@@ -2,7 +2,7 @@ import { Column, Entity, PrimaryColumn } from 'typeorm';
 import type { SealedSecret } from '../../domain/encryption.js';
 import type { ProviderName } from '../../domain/providers/provider-names.js';
 import type { SourceSettings } from '../../domain/providers/source-settings.js';
-import type { PlainSecrets } from './subscription.entity.js';
+import type { OlderSecret, PlainSecrets } from './subscription.entity.js';
 
 /** A door for somebody else's webhooks: whose they are, and how they are verified. */
 @Entity({ name: 'source' })
@@ -33,6 +33,10 @@ export class SourceEntity {
 
   @Column({ type: 'timestamptz', nullable: true, name: 'previous_secret_expires_at' })
   previousSecretExpiresAt!: Date | null;
+
+  /** Those before the previous one that have not expired yet, the newest last; none while there is no previous one. */
+  @Column({ type: 'jsonb', name: 'older_secrets' })
+  olderSecrets!: OlderSecret[];
 
   @Column({ type: 'boolean', name: 'is_active' })
   isActive!: boolean;

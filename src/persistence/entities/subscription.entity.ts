@@ -7,6 +7,12 @@ export interface RateLimit {
   period_seconds: number;
 }
 
+/** A secret that a rotation replaced, and until when it is valid beside its successors (RFC 3339). */
+export interface OlderSecret {
+  secret: SealedSecret;
+  expires_at: string;
+}
+
 /** A target URL, the events it wants, and the rules of its lane. */
 @Entity({ name: 'subscription' })
 export class SubscriptionEntity {
@@ -40,6 +46,10 @@ export class SubscriptionEntity {
 
   @Column({ type: 'timestamptz', nullable: true, name: 'previous_secret_expires_at' })
   previousSecretExpiresAt!: Date | null;
+
+  /** Those before the previous one that have not expired yet, the newest last; none while there is no previous one. */
+  @Column({ type: 'jsonb', name: 'older_secrets' })
+  olderSecrets!: OlderSecret[];
 
   @Column({ type: 'jsonb', name: 'headers' })
   headers!: Record<string, string>;

@@ -7,8 +7,10 @@ import type { ProviderName } from '../../domain/providers/provider-names.js';
 import type { SourceSettings } from '../../domain/providers/source-settings.js';
 import { Database } from '../database.js';
 import { SourceEntity, UnsealedSource } from '../entities/source.entity.js';
+import type { OlderSecret } from '../entities/subscription.entity.js';
 import { Page, PageRequest, toPage } from '../page.js';
 import { RowSecrets } from '../row-secrets.js';
+import { rotateSecret } from '../secret-rotation.js';
 
 /** A source as its door wants it, with what its tenant says about it. */
 export interface ServedSourceRow {
@@ -20,6 +22,7 @@ export interface ServedSourceRow {
   secret: SealedSecret;
   previous_secret: SealedSecret | null;
   previous_secret_expires_at: Date | null;
+  older_secrets: OlderSecret[];
   allowed_ips: string[];
   suspended: boolean;
   rate_per_second: number | null;
@@ -30,7 +33,7 @@ export interface ServedSourceRow {
 const served = (which: string): string => `
   with s as materialized (select * from source where ${which})
   select s.id, s.tenant_id, s.provider, s.settings, s.is_active, s.secret, s.previous_secret,
-         s.previous_secret_expires_at, s.allowed_ips, t.suspended, t.rate_per_second, t.rate_burst
+         s.previous_secret_expires_at, s.older_secrets, s.allowed_ips, t.suspended, t.rate_per_second, t.rate_burst
   from s join tenant t on t.id = s.tenant_id and t.deletion_requested_at is null
   /* all tenants: the source, or who asks, says whose it is */`;
 
@@ -112,22 +115,29 @@ export class SourceRepository {
   }
 
   /**
-   * Puts a new secret in the place of the present one, which stays beside it until `previousUntil`; null: not at all.
-   * @returns whether there was such a source
+   * Puts a new secret in the place of the present one, which stays valid beside it until `previousUntil`.
+   * @returns false, with nothing done, when there is no such source, or too many of its secrets are valid
    */
-  async rotateSecret(
+  rotateSecret(
     tenantId: string,
     id: string,
     secret: string,
-    previousUntil: Date | null,
+    overlap: { now: Date; previousUntil: Date },
   ): Promise<boolean> {
+    const sealed = this.secrets.encrypt(secret, { tenantId, id });
+    return rotateSecret(this.database, 'source', { tenantId, id, secret: sealed, ...overlap });
+  }
+
+  /** Puts a new secret in the place of all that there are. @returns whether there was such a source */
+  async replaceSecret(tenantId: string, id: string, secret: string, now: Date): Promise<boolean> {
     const { affected } = await this.sources.update(
       { tenantId, id },
       {
-        previousSecret: previousUntil && (() => 'secret'),
-        previousSecretExpiresAt: previousUntil,
         secret: this.secrets.encrypt(secret, { tenantId, id }),
-        updatedAt: new Date(),
+        previousSecret: null,
+        previousSecretExpiresAt: null,
+        olderSecrets: [],
+        updatedAt: now,
       },
     );
     return affected === 1;
@@ -151,6 +161,7 @@ export class SourceRepository {
       secret: row.secret,
       previousSecret: row.previous_secret,
       previousSecretExpiresAt: row.previous_secret_expires_at,
+      olderSecrets: row.older_secrets,
     });
   }
 

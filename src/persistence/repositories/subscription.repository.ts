@@ -8,6 +8,7 @@ import { Database } from '../database.js';
 import { SubscriptionEntity, UnsealedSubscription } from '../entities/subscription.entity.js';
 import { Page, PageRequest, toPage } from '../page.js';
 import { RowSecrets } from '../row-secrets.js';
+import { rotateSecret } from '../secret-rotation.js';
 
 export interface SubscriptionFilter extends PageRequest {
   /** Null: active or not. */
@@ -42,6 +43,7 @@ const SERVED = {
   secret: true,
   previousSecret: true,
   previousSecretExpiresAt: true,
+  olderSecrets: true,
   headers: true,
   retryPolicy: true,
   timeoutMs: true,
@@ -126,20 +128,17 @@ export class SubscriptionRepository {
   }
 
   /**
-   * Puts a new secret in the place of the present one, which stays beside it until `previousUntil`.
-   * @returns whether there was such a subscription
+   * Puts a new secret in the place of the present one, which stays valid beside it until `previousUntil`.
+   * @returns false, with nothing done, when there is no such subscription, or too many of its secrets are valid
    */
-  async rotateSecret(tenantId: string, id: string, secret: string, previousUntil: Date): Promise<boolean> {
-    const { affected } = await this.subscriptions.update(
-      { tenantId, id },
-      {
-        previousSecret: () => 'secret',
-        previousSecretExpiresAt: previousUntil,
-        secret: this.secrets.encrypt(secret, { tenantId, id }),
-        updatedAt: new Date(),
-      },
-    );
-    return affected === 1;
+  rotateSecret(
+    tenantId: string,
+    id: string,
+    secret: string,
+    overlap: { now: Date; previousUntil: Date },
+  ): Promise<boolean> {
+    const sealed = this.secrets.encrypt(secret, { tenantId, id });
+    return rotateSecret(this.database, 'subscription', { tenantId, id, secret: sealed, ...overlap });
   }
 
   /**

@@ -64,6 +64,7 @@ const row = (fields: Partial<ServedSourceRow> = {}): ServedSourceRow => ({
   secret: '' as ServedSourceRow['secret'],
   previous_secret: null,
   previous_secret_expires_at: null,
+  older_secrets: [],
   allowed_ips: [],
   suspended: false,
   rate_per_second: null,
