@@ -1,21 +1,17 @@
 import { spawnSync } from 'node:child_process';
 import { hash } from 'node:crypto';
-import { chmod, mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { setImmediate as afterSockets, setTimeout as after } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
-import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/embedded/embedded-postgres.js';
 import { ChangeFeed } from '../../src/persistence/change-feed.js';
 import { KeyCache } from '../../src/persistence/key-cache.js';
 import { migrate } from '../../src/persistence/migrate.js';
+import { type OwnPostgres, startOwnPostgres } from '../support/own-postgres.js';
 import { client, type Posthorn, startPosthorn, type TestTenant } from '../support/posthorn.js';
 import { Rows } from '../support/rows.js';
 import { waitFor } from '../support/wait-for.js';
 
-let folder: string;
 /** Of its own: its processes are stopped here. */
-let postgres: EmbeddedPostgres;
+let postgres: OwnPostgres;
 let rows: Rows;
 let posthorn: Posthorn;
 /** Another process on the same database. */
@@ -26,13 +22,7 @@ let backend: number;
 const stopped: number[] = [];
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'posthorn-feed-'));
-  await chmod(folder, 0o711); // as root, PostgreSQL runs as another user
-  postgres = await startEmbeddedPostgres({
-    dataDir: join(folder, 'data'),
-    durable: false,
-    log: () => undefined,
-  });
+  postgres = await startOwnPostgres();
   await migrate(postgres.url);
   rows = new Rows(postgres.url);
   replica = await startPosthorn({ databaseUrl: postgres.url });
@@ -46,7 +36,6 @@ afterAll(async () => {
   await replica.stop();
   await rows.end();
   await postgres.stop();
-  await rm(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });
 });
 
 interface Listening {

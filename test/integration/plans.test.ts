@@ -1,10 +1,12 @@
 import type { DataSource } from 'typeorm';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createDataSource } from '../../src/persistence/data-source.js';
+import { migrate } from '../../src/persistence/migrate.js';
 import { DAY_MS } from '../../src/persistence/repositories/day-partition.js';
-import { createDatabase } from '../support/database.js';
+import { execute } from '../support/database.js';
 import { History } from '../support/history.js';
 import { HOT_STATEMENTS, repositoriesOf, type HotStatement, type Picks } from '../support/hot-statements.js';
+import { startOwnPostgres } from '../support/own-postgres.js';
 import { openExplained, type Executed, type Explained } from '../support/plans.js';
 import { Rows } from '../support/rows.js';
 
@@ -13,12 +15,16 @@ import { Rows } from '../support/rows.js';
  * which index serves them, and how much they read. `enable_seqscan=off`, which the product sets, does not help a
  * statement that has lost its index: it reads the whole of another one, or the table after all. So the blocks that
  * were really touched count.
+ *
+ * The server is its own. Beside long transactions, even of other databases, Postgres is slow to prune what the
+ * statements of earlier tests left dead in the tables, and the same plan then touches several times as many blocks.
  */
 
 const NAMED = HOT_STATEMENTS.filter(({ isNamed }) => isNamed);
 /** What would be read for long if it were read whole. */
 const LARGE = /^(event|delivery|idempotency_key)/;
 
+const TODAY_MS = Math.floor(Date.now() / DAY_MS) * DAY_MS;
 const daysThere = new Set<number>();
 const closers: (() => Promise<void>)[] = [];
 let url: string;
@@ -27,18 +33,21 @@ let rows: Rows;
 let picks: Picks;
 
 beforeAll(async () => {
-  const database = await createDatabase();
-  url = database.url;
+  const postgres = await startOwnPostgres();
+  url = postgres.url;
+  // It would throw plans away, and bring statistics up to date, at any moment.
+  await execute(url, 'alter system set autovacuum = off');
+  await execute(url, 'select pg_reload_conf()');
+  await migrate(url);
   rows = new Rows(url);
   source = await createDataSource(url).initialize();
   closers.push(
-    () => database.drop(),
+    () => postgres.stop(),
     () => rows.end(),
     () => source.destroy(),
   );
   const { lanes, partitions } = repositoriesOf(source);
-  await partitions.createAhead(Date.now() - 3 * DAY_MS);
-  await forbidAutovacuum();
+  await partitions.createAhead(TODAY_MS - 3 * DAY_MS);
   const history = await History.begin(rows);
   const { tenantId, busiest } = history;
   picks = {
@@ -154,9 +163,8 @@ async function open(planCacheMode: 'auto' | 'force_generic_plan'): Promise<Expla
 
 /** Adds those that are not there yet, so that any part of this file can run alone. */
 async function haveDays(...daysAgo: number[]): Promise<void> {
-  const today = Math.floor(Date.now() / DAY_MS) * DAY_MS;
   for (const days of daysAgo.filter((day) => !daysThere.has(day))) {
-    await picks.history.addDay(today - days * DAY_MS);
+    await picks.history.addDay(TODAY_MS - days * DAY_MS);
     daysThere.add(days);
   }
 }
@@ -167,11 +175,6 @@ async function analyze(): Promise<void> {
     const filled = await rows.query(`select 1 from ${name} limit 1`);
     if (filled.length > 0) await rows.query(`analyze ${name}`);
   }
-}
-
-/** It would throw plans away, and bring statistics up to date, at any moment. */
-async function forbidAutovacuum(): Promise<void> {
-  for (const name of await tables()) await rows.query(`alter table ${name} set (autovacuum_enabled = off)`);
 }
 
 async function tables(): Promise<string[]> {

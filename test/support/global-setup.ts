@@ -1,11 +1,7 @@
-import { rmSync } from 'node:fs';
-import { chmod, mkdtemp } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import type { TestProject } from 'vitest/node';
-import { startEmbeddedPostgres } from '../../src/embedded/embedded-postgres.js';
 import { migrate } from '../../src/persistence/migrate.js';
 import { execute, TEMPLATE_DATABASE, withDatabase } from './database.js';
+import { startOwnPostgres } from './own-postgres.js';
 import { startRedis } from './redis.js';
 
 declare module 'vitest' {
@@ -52,20 +48,7 @@ async function ownRedis(stops: (() => Promise<void>)[]): Promise<string> {
 }
 
 async function ownPostgres(stops: (() => Promise<void>)[]): Promise<string> {
-  const dataDir = await mkdtemp(join(tmpdir(), 'posthorn-test-'));
-  await chmod(dataDir, 0o711); // as root, PostgreSQL runs as another user
-  const postgres = await startEmbeddedPostgres({ dataDir, durable: false, log: () => undefined });
-  const remove = (): void =>
-    rmSync(dataDir, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });
-  const abort = (): void => {
-    process.kill(postgres.pid, 'SIGQUIT'); // immediate shutdown
-    remove();
-  };
-  process.once('exit', abort);
-  stops.push(async () => {
-    process.removeListener('exit', abort);
-    await postgres.stop();
-    remove();
-  });
+  const postgres = await startOwnPostgres();
+  stops.push(() => postgres.stop());
   return postgres.url;
 }

@@ -89,7 +89,7 @@ export const HOT_STATEMENTS: HotStatement[] = [
     run: ({ lanes }, { busiest }) =>
       lanes.claimPaced(busiest, 20, { spacingMs: 0.001, maxConcurrency: 1_000 }, 60),
     indexes: ['delivery_due|delivery_by_subscription', 'delivery_pkey', 'event_pkey', 'lane_pkey'],
-    blocks: 20 * 30,
+    blocks: 20 * 40,
   },
   {
     does: 'records 50 results, and what they add to the statistics',
@@ -102,7 +102,7 @@ export const HOT_STATEMENTS: HotStatement[] = [
     does: 'releases 50',
     run: async ({ lanes }, { claimed }) => lanes.release(await claimed(50)),
     indexes: ['delivery_pkey'],
-    blocks: 50 * 12,
+    blocks: 50 * 14,
   },
   {
     does: 'looks for lanes that are due',
@@ -116,7 +116,7 @@ export const HOT_STATEMENTS: HotStatement[] = [
     run: async ({ subscriptions }, { tenantId, history }) =>
       subscriptions.expedite(tenantId, await history.waitingLane()),
     indexes: ['delivery_due|delivery_by_subscription', 'delivery_by_tenant|delivery_pkey'],
-    blocks: 100 * 30,
+    blocks: 100 * 50,
   },
   {
     does: 'inserts 50 events with a key and a delivery each',
@@ -132,7 +132,7 @@ export const HOT_STATEMENTS: HotStatement[] = [
     run: async ({ events }, { history }) => events.findByKeys(await history.keys(50)),
     indexes: ['idempotency_key_old_pkey', 'idempotency_key_pkey'],
     partitions: 1,
-    blocks: 50 * 8,
+    blocks: 50 * 12,
   },
   {
     does: 'finds an event',
@@ -154,7 +154,7 @@ export const HOT_STATEMENTS: HotStatement[] = [
     does: 'lists 50 events',
     run: ({ events }, { tenantId }) => events.list(tenantId, PAGE, {}),
     indexes: ['delivery_by_tenant|delivery_pkey', 'event_by_tenant', 'event_pkey'],
-    blocks: 50 * 40,
+    blocks: 50 * 50,
   },
   {
     does: 'lists 50 events of a tenant that has few',
@@ -166,7 +166,7 @@ export const HOT_STATEMENTS: HotStatement[] = [
     does: 'lists 50 events of a type',
     run: ({ events }, { tenantId }) => events.list(tenantId, PAGE, { eventType: 'type.3' }),
     indexes: ['delivery_by_tenant|delivery_pkey', 'event_by_type', 'event_pkey'],
-    blocks: 50 * 25,
+    blocks: 50 * 40,
   },
   {
     does: 'finds a delivery',
@@ -188,7 +188,7 @@ export const HOT_STATEMENTS: HotStatement[] = [
     does: 'lists 50 deliveries',
     run: ({ deliveries }, { tenantId }) => deliveries.list(tenantId, PAGE, {}),
     indexes: ['delivery_pkey', 'delivery_by_tenant'],
-    blocks: 200,
+    blocks: 250,
   },
   {
     does: 'lists 50 deliveries of a tenant that has few',
@@ -215,7 +215,7 @@ export const HOT_STATEMENTS: HotStatement[] = [
     does: 'lists 50 dead deliveries',
     run: ({ deliveries }, { tenantId }) => deliveries.list(tenantId, PAGE, { statuses: ['dead'] }),
     indexes: ['delivery_dead', 'delivery_pkey'],
-    blocks: 300,
+    blocks: 500,
   },
   ...searches({
     'by a type': [{ eventTypes: ['type.3'] }, ['event_by_type', 'delivery_by_tenant']],
