@@ -1,12 +1,11 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import { looksSealed } from './encryption.js';
+import { isPlainSecret, keyOfSecret, WHSEC } from './secret-key.js';
 
-const PREFIX = 'whsec_';
 const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
-const PLAIN_SECRET = /^[\x20-\x7e]{8,256}$/;
 /** Key length that the Standard Webhooks specification asks for, in bytes. */
-const MIN_KEY_BYTES = 24;
-const MAX_KEY_BYTES = 64;
+const MIN_WHSEC_BYTES = 24;
+const MAX_WHSEC_BYTES = 64;
 /** That are valid at once: each adds a signature to every delivery, and a try to every verification. */
 export const MAX_SECRETS = 5;
 const MAX_CACHED_KEYS = 10_000;
@@ -54,20 +53,20 @@ export function signatureHeaders({
 
 /** A new secret in the form of the specification: `whsec_` and 32 random bytes in base64. */
 export function generateSecret(): string {
-  return PREFIX + randomBytes(32).toString('base64');
+  return WHSEC + randomBytes(32).toString('base64');
 }
 
 /**
  * Whether a subscription may use it as a secret: `whsec_` followed by 24 to 64 bytes in base64 (padded), or any
- * other 8 to 256 printable ASCII characters. A `whsec_` whose rest cannot be decoded is refused rather than taken as
+ * other 16 to 256 printable ASCII characters. A `whsec_` whose rest cannot be decoded is refused rather than taken as
  * plain text: the two ends would not agree on its key. Nor may it look like one that is encrypted.
  */
 export function isSecret(s: unknown): s is string {
   if (typeof s !== 'string') return false;
-  if (!s.startsWith(PREFIX)) return PLAIN_SECRET.test(s) && !looksSealed(s);
-  const encoded = s.slice(PREFIX.length);
+  if (!s.startsWith(WHSEC)) return isPlainSecret(s) && !looksSealed(s);
+  const encoded = s.slice(WHSEC.length);
   const bytes = Buffer.byteLength(encoded, 'base64');
-  return bytes >= MIN_KEY_BYTES && bytes <= MAX_KEY_BYTES && BASE64.test(encoded);
+  return bytes >= MIN_WHSEC_BYTES && bytes <= MAX_WHSEC_BYTES && BASE64.test(encoded);
 }
 
 function standardSignature(secret: string, signedPrefix: string, body: Buffer): string {
@@ -78,9 +77,7 @@ function standardSignature(secret: string, signedPrefix: string, body: Buffer): 
 function keyOf(secret: string): Buffer {
   let key = decodedKeys.get(secret);
   if (key === undefined) {
-    key = secret.startsWith(PREFIX)
-      ? Buffer.from(secret.slice(PREFIX.length), 'base64')
-      : Buffer.from(secret, 'utf8');
+    key = keyOfSecret(secret);
     if (decodedKeys.size >= MAX_CACHED_KEYS) decodedKeys.clear();
     decodedKeys.set(secret, key);
   }

@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { isUtf8 } from 'node:buffer';
 import type { IncomingHttpHeaders } from 'node:http';
+import { markedEncoding, withoutMark } from '../domain/byte-order-mark.js';
 import { foreignCharset, isJsonType } from '../domain/content-type.js';
 import { Problem } from '../domain/errors.js';
 import { exceededLimit, JsonLimits } from '../domain/json-cost.js';
@@ -44,8 +45,10 @@ export function acceptBodies(server: FastifyInstance, room: BodyRoom): void {
       done(refusal);
       return;
     }
-    const read = (body: Buffer): void => {
+    const read = (whole: Buffer): void => {
       try {
+        // The places of values are counted in what is parsed.
+        const body = takesRawBody ? whole : withoutMark(whole);
         if (body.length > 0) request.rawBody = body;
         done(null, takesRawBody || body.length === 0 ? undefined : parseJson(body));
       } catch (error) {
@@ -75,7 +78,7 @@ function refusalOf(headers: IncomingHttpHeaders, takesRawBody = false): Problem 
 /** @throws Problem malformed_json, payload_too_large */
 export function parseJson(body: Buffer): unknown {
   if (body.length === 0) throw emptyBody();
-  if (!isUtf8(body)) throw new Problem('malformed_json', 'The body is not valid UTF-8.');
+  if (!isUtf8(body)) throw notUtf8(body);
   const exceeded = exceededLimit(body, JSON_LIMITS);
   if (exceeded !== null) throw tooMuch(exceeded);
   try {
@@ -83,6 +86,12 @@ export function parseJson(body: Buffer): unknown {
   } catch (error) {
     throw new Problem('malformed_json', `The body is not valid JSON: ${complaint(error as Error)}.`);
   }
+}
+
+function notUtf8(body: Buffer): Problem {
+  const encoding = markedEncoding(body);
+  const what = encoding === null ? 'not valid UTF-8' : `in ${encoding}, as its byte order mark says`;
+  return new Problem('malformed_json', `The body is ${what}: send the JSON in UTF-8.`);
 }
 
 function tooMuch(exceeded: keyof JsonLimits): Problem {

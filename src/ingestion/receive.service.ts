@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { Config } from '../config/config.js';
+import { withoutMark } from '../domain/byte-order-mark.js';
 import { UndecryptableSecret } from '../domain/encryption.js';
 import { invalidRequest, Problem } from '../domain/errors.js';
 import { judge, type ReceivedRequest, type Verdict } from '../domain/providers/judge.js';
@@ -95,7 +96,7 @@ function eventOf(source: Source, verdict: VerifiedEvent, body: Buffer): Incoming
   const { eventType, deliveryId } = verdict;
   const contentType = verdict.contentType === 'application/json' ? null : verdict.contentType;
   if (source.provider === 'posthorn') {
-    parseJson(body);
+    parseJson(withoutMark(body));
     if (deliveryId !== null && isOfSource(deliveryId)) throw invalidRequest([ofSource('idempotency_key')]);
     const reception = { sourceId: source.id, contentType: null, isSameByKey: false };
     return { eventType, payload: body, eventId: null, idempotencyKey: deliveryId, reception };

@@ -2,6 +2,7 @@ import type { Config } from '../config/config.js';
 import { FieldError, invalidRequest } from '../domain/errors.js';
 import { isEventTypePattern } from '../domain/event-type.js';
 import { InvalidRetryPolicy, resolveRetryPolicy } from '../domain/retry-policy.js';
+import { PLAIN_SECRET_RULE } from '../domain/secret-key.js';
 import { isSecret } from '../domain/signature.js';
 import { AddressRules } from '../domain/target-address.js';
 import { InvalidTargetUrl, knownAddresses, parseTargetUrl } from '../domain/target-url.js';
@@ -11,8 +12,8 @@ import { headerErrors } from './subscription-headers.js';
 const MAX_METADATA_BYTES = 16 * 1024;
 
 const SECRET_RULE =
-  'must be whsec_ followed by 24 to 64 bytes in base64, or 8 to 256 printable ASCII characters of your own that do ' +
-  'not begin with enc:';
+  `must be whsec_ followed by 24 to 64 bytes in base64, or ${PLAIN_SECRET_RULE} of your own that do not begin with ` +
+  'enc:';
 
 /**
  * Checks what the types of a request cannot say: each rule that belongs to the domain.

@@ -54,7 +54,7 @@ export class SubscriptionFieldsDto {
     type: String,
     example: 'whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD4m3pN5Qz8wY=',
     description:
-      'Signs the deliveries: `whsec_` and 24 to 64 bytes in base64, or 8 to 256 printable characters. Made for you ' +
+      'Signs the deliveries: `whsec_` and 24 to 64 bytes in base64, or 16 to 256 printable characters. Made for you ' +
       'when you create a subscription without one; otherwise it stays as it is when left out. A new one given here ' +
       'holds at once; rotate-secret lets both hold for a while.',
   })

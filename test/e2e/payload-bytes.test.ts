@@ -23,6 +23,32 @@ afterAll(async () => {
   await simulator.close();
 });
 
+it.each([
+  ['POST /events', '/events', (payload: string) => `{"event_type":"a","payload":${payload}}`],
+  [
+    'POST /events/batch',
+    '/events/batch',
+    (payload: string) => `{"events":[{"event_type":"a","payload":${payload}}]}`,
+  ],
+  [
+    'POST /webhooks/ingest/{id}',
+    '/webhooks/ingest/:id',
+    (payload: string) => `{"event":"a","data":${payload}}`,
+  ],
+])('takes a byte order mark before the body of %s for no part of it', async (_, path, bodyWith) => {
+  simulator.clear();
+  const payload = '{ "big": 12345678901234567890, "mark": "\ufeff" }';
+  const url = path.replace(':id', subscriptionId);
+  const answer = await tenant.request('POST', url, Buffer.from(`\ufeff ${bodyWith(payload)}`));
+  expect(answer.status, answer.text).toBe(202);
+  await simulator.waitFor(1);
+  expect(simulator.received[0]!.body.toString()).toBe(payload);
+
+  const utf16 = await tenant.request('POST', url, Buffer.from(`\ufeff${bodyWith(payload)}`, 'utf16le'));
+  expect([utf16.status, utf16.body.code]).toEqual([400, 'malformed_json']);
+  expect(utf16.body.detail).toContain('UTF-16LE');
+});
+
 it('delivers any JSON text byte for byte, by each way in', async () => {
   await fc.assert(
     fc.asyncProperty(jsonText, fc.constantFrom('', ' ', '\n\t'), async (payload, gap) => {

@@ -170,6 +170,17 @@ describe('the challenge of Slack', () => {
   });
 });
 
+describe('a byte order mark', () => {
+  it('hides neither type nor id, and stays in the payload', async () => {
+    const source = await sourceOf('hmac', { event_type_field: 'type', delivery_id_field: 'id' });
+    const body = Buffer.from('\ufeff{"type":"list.changed","id":"7"}');
+    const answer = await deliver(source, signedPlainly(source.secret, body, 'application/json'));
+    expect(answer.body, answer.text).toMatchObject({ event_type: 'list.changed', event_id: '7' });
+    expect((await deliver(source, signedPlainly(source.secret, body))).status).toBe(200);
+    expect((await arrival()).body).toEqual(body);
+  });
+});
+
 describe('bytes and content type', () => {
   const everyByte = Buffer.from(Array.from({ length: 256 }, (_, byte) => byte));
   it.each<[string, string | undefined, Buffer]>([

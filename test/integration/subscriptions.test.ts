@@ -284,12 +284,12 @@ describe('secrets', () => {
     await tenant.request('POST', `/subscriptions/${id}/rotate-secret`);
     const { body } = await tenant.request(method, `/subscriptions/${id}`, {
       target_url,
-      secret: 'from now on',
+      secret: 'a secret from now on',
     });
 
     expect(body).not.toHaveProperty('secret');
     expect((await tenant.request('GET', `/subscriptions/${id}/secret`)).body).toEqual({
-      secret: 'from now on',
+      secret: 'a secret from now on',
       previous_secret: null,
       previous_secret_expires_at: null,
       previous_secrets: [],

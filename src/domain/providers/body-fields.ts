@@ -1,4 +1,5 @@
 import { isUtf8 } from 'node:buffer';
+import { asUtf8 } from '../byte-order-mark.js';
 import { exceededLimit } from '../json-cost.js';
 import { memberSpans, type Span } from '../json-spans.js';
 import { parametersOf, type ReceivedRequest } from './received-request.js';
@@ -23,7 +24,9 @@ export function fieldsOf(request: ReceivedRequest): BodyFields {
   return (path) => (read ??= open(request))(path);
 }
 
-function open({ body }: ReceivedRequest): BodyFields {
+function open({ body: received }: ReceivedRequest): BodyFields {
+  // A mark at the beginning says nothing about what is sent; without it taken off, type and id would be lost.
+  const body = asUtf8(received);
   const first = body.find((byte) => !WHITESPACE.has(byte));
   if (first === OPEN_BRACE || first === OPEN_BRACKET) {
     return isJson(body) ? (path) => textAt(body, path) : () => null;

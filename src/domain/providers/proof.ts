@@ -1,5 +1,6 @@
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
 import { headerOf, type ReceivedRequest } from './received-request.js';
+import { isWeakKey, keyOfSecret } from '../secret-key.js';
 import { signedContent } from './signed-content.js';
 
 /** One way to show that a request comes from somebody who knows the secret. */
@@ -114,7 +115,9 @@ function holdsSignature(
     Buffer.from(encoding === 'hex' ? text.toLowerCase() : text, 'latin1'),
   );
   return secrets.some((secret) => {
-    const hmac = createHmac(algorithm, key === 'whsec' ? whsecKey(secret) : secret);
+    const bytes = key === 'whsec' ? keyOfSecret(secret) : Buffer.from(secret, 'utf8');
+    if (isWeakKey(bytes)) return false;
+    const hmac = createHmac(algorithm, bytes);
     for (const piece of signed) hmac.update(piece);
     const right = Buffer.from(hmac.digest(encoding), 'latin1');
     return signatures.some((one) => one.length === right.length && timingSafeEqual(one, right));
@@ -125,6 +128,7 @@ function holdsSignature(
 function holdsToken({ tokenOf }: SharedToken, given: string[], secrets: readonly string[]): boolean {
   const hashes = given.map((token) => sha256(Buffer.from(token, 'latin1')));
   return secrets.some((secret) => {
+    if (isWeakKey(Buffer.from(secret, 'utf8'))) return false;
     const right = sha256(Buffer.from(tokenOf(secret), 'utf8'));
     return hashes.some((one) => timingSafeEqual(one, right));
   });
@@ -142,10 +146,6 @@ function refusalOfTime(timestamp: string, toleranceSeconds: number, nowMs: numbe
     `The timestamp is ${Math.abs(age)} seconds ${age > 0 ? 'old' : 'ahead'}, and ${toleranceSeconds} are tolerated: ` +
     'send it anew, with a clock that is right.';
   return { reason: 'timestamp_out_of_tolerance', message };
-}
-
-function whsecKey(secret: string): Buffer | string {
-  return secret.startsWith('whsec_') ? Buffer.from(secret.slice('whsec_'.length), 'base64') : secret;
 }
 
 const firstBehind = (prefix: string, items: string[]): string | null =>

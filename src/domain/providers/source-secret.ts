@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { isPlainSecret, PLAIN_SECRET_RULE } from '../secret-key.js';
 import { generateSecret, isSecret } from '../signature.js';
 import type { ProviderName } from './provider-names.js';
 
@@ -12,26 +13,29 @@ interface SecretRule {
   foundAt?: string;
 }
 
-const PLAIN = {
-  isValid: (secret: string) => /^[\x20-\x7e]{8,256}$/.test(secret),
-  form: '8 to 256 printable ASCII characters',
-};
+const PLAIN = { isValid: isPlainSecret, form: PLAIN_SECRET_RULE };
 const OURS = { ...PLAIN, generate: generatePlainSecret };
 /** It travels as it is in a header, whose ends are trimmed (RFC 9110 section 5.5). */
+const isToken = (secret: string): boolean => isPlainSecret(secret) && !secret.includes(' ');
 const TOKEN = {
-  isValid: (secret: string) => /^[\x21-\x7e]{8,256}$/.test(secret),
-  form: '8 to 256 printable ASCII characters, without spaces',
+  isValid: isToken,
+  form: `${PLAIN_SECRET_RULE}, without spaces`,
   generate: generatePlainSecret,
 };
 const STANDARD = {
   isValid: isSecret,
-  form: 'whsec_ followed by 24 to 64 bytes in base64, or 8 to 256 printable ASCII characters',
+  form: `whsec_ followed by 24 to 64 bytes in base64, or ${PLAIN_SECRET_RULE}`,
 };
 const theirs = (foundAt: string): SecretRule => ({ ...PLAIN, generate: null, foundAt });
 
 const RULES: Readonly<Record<ProviderName, SecretRule>> = {
   github: OURS,
-  gitlab: TOKEN,
+  gitlab: {
+    // Either its secret token, or its signing token, which is one of Standard Webhooks.
+    isValid: (secret) => isToken(secret) && isSecret(secret),
+    form: `${STANDARD.form}, without spaces`,
+    generate: generatePlainSecret,
+  },
   stripe: theirs('the signing secret (whsec_…) of the endpoint in the Stripe Dashboard, under Webhooks'),
   shopify: theirs("the client secret of the app, or the one below the store's list of webhooks in its admin"),
   slack: theirs('the Signing Secret of the app, under Basic Information'),

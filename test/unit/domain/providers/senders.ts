@@ -86,7 +86,7 @@ export const SENDERS: readonly Sender[] = [
   {
     name: 'stripe',
     provider: 'stripe',
-    secrets: ['whsec_of_stripe', 'whsec_of_stripe_2', 'whsec_of_stripe_3'],
+    secrets: ['whsec_of_stripe_1', 'whsec_of_stripe_2', 'whsec_of_stripe_3'],
     body: JSON_BODY,
     signatureHeader: 'stripe-signature',
     signsBody: true,

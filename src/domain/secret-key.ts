@@ -1,0 +1,26 @@
+/** Of Standard Webhooks: what follows it is the key in base64. */
+export const WHSEC = 'whsec_';
+
+/**
+ * The least number of bytes that may key a signature, or be sent as a token: 128 bits, as RFC 2104 section 3 and NIST
+ * SP 800-107 section 5.3.2 ask of the security strength of an HMAC key. A shorter one can be guessed offline by anybody
+ * who has one signed request, and one of no bytes is known to everybody.
+ */
+export const MIN_KEY_BYTES = 16;
+
+/** Of a secret that is used as the text that it is. */
+export const PLAIN_SECRET_RULE = `${MIN_KEY_BYTES} to 256 printable ASCII characters`;
+const PLAIN_SECRET = /^[\x20-\x7e]{16,256}$/;
+
+/** Whether a secret may be used as the text that it is. */
+export const isPlainSecret = (secret: string): boolean => PLAIN_SECRET.test(secret);
+
+/** The key of a secret: what follows `whsec_`, decoded from base64; of any other secret its own bytes. */
+export function keyOfSecret(secret: string): Buffer {
+  return secret.startsWith(WHSEC)
+    ? Buffer.from(secret.slice(WHSEC.length), 'base64')
+    : Buffer.from(secret, 'utf8');
+}
+
+/** Whether a key is too short to show anything, whatever was stored before keys had a least length. */
+export const isWeakKey = (key: Buffer): boolean => key.length < MIN_KEY_BYTES;
