@@ -57,9 +57,10 @@ export class TokenBucket {
     return this.decision(true, 0);
   }
 
-  refuse(cost: number, paid: number): RateLimitDecision {
+  /** @param available tokens that a repetition of the request will find, beside those that flow in until then */
+  refuse(cost: number, paid: number, available = this.tokens): RateLimitDecision {
     // Whoever comes again pays everything anew.
-    const missing = neededTokens(this.rule, cost + paid, 0) - this.tokens;
+    const missing = neededTokens(this.rule, cost + paid, 0) - available;
     return this.decision(false, Math.max(1, this.secondsFor(missing)));
   }
 

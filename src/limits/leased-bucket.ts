@@ -1,4 +1,4 @@
-import { RateLimitDecision, RateLimitRule, TokenBucket } from '../domain/token-bucket.js';
+import { neededTokens, RateLimitDecision, RateLimitRule, TokenBucket } from '../domain/token-bucket.js';
 
 /** Milliseconds. An answer of Redis that is older says nothing any more, and a lease is not used any more. */
 const ANSWER_AGE_MS = 1_000;
@@ -24,6 +24,8 @@ export class LeasedBucket extends TokenBucket {
   isAsking = false;
   /** Part of `tokens`. */
   private lease = 0;
+  /** Tokens: at most so many have flowed into the bucket in Redis while the last answer was under way. */
+  private unseen = 0;
   private answerUntilMs = -Infinity;
 
   override refill(rule: RateLimitRule, nowMs: number): void {
@@ -32,14 +34,24 @@ export class LeasedBucket extends TokenBucket {
     super.refill(rule, nowMs);
   }
 
-  /** What can be decided without Redis: to admit from the lease, and to refuse what cannot be there yet. */
+  /**
+   * What can be decided without Redis: to admit from the lease, and to refuse while there is less than any request needs.
+   * Other processes cannot have taken anything then since the last answer. Where they may have, this process cannot tell
+   * when to come again.
+   */
   decideNow(cost: number, paid: number): RateLimitDecision | undefined {
     if (this.atMs >= this.answerUntilMs) return undefined;
     if (this.lease >= cost) {
       this.lease -= cost;
       return this.spend(cost);
     }
-    return this.holds(cost, paid) ? undefined : this.refuse(cost, paid);
+    const isEmpty = this.tokens + this.unseen < neededTokens(this.rule, 1, 1);
+    return isEmpty && !this.holds(cost, paid) ? this.refuse(cost, paid) : undefined;
+  }
+
+  /** Whoever comes again may come to another process, which has no part in this lease. */
+  override refuse(cost: number, paid: number): RateLimitDecision {
+    return super.refuse(cost, paid, this.tokens - this.lease);
   }
 
   /**
@@ -57,10 +69,17 @@ export class LeasedBucket extends TokenBucket {
    * @param tokens that were left in Redis
    * @param lease what was taken from there beside
    * @param rule for which Redis was asked
+   * @param askedAtMs when it was asked: its answer is as it stood between then and now
    */
-  learn({ tokens, lease }: { tokens: number; lease: number }, rule: RateLimitRule, nowMs: number): void {
+  learn(
+    { tokens, lease }: { tokens: number; lease: number },
+    rule: RateLimitRule,
+    askedAtMs: number,
+    nowMs: number,
+  ): void {
     this.tokens = tokens + lease;
     this.lease = lease;
+    this.unseen = (rule.perSecond * (nowMs - askedAtMs)) / 1_000;
     this.atMs = nowMs;
     this.answerUntilMs = nowMs + ANSWER_AGE_MS;
     if (!isSame(rule, this.rule)) this.forgetLease();

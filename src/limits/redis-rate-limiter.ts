@@ -72,9 +72,10 @@ export class RedisRateLimiter extends RateLimiter {
   private async decideTogether(key: string, bucket: LeasedBucket): Promise<void> {
     const charges = bucket.waiting.splice(0);
     const lease = bucket.exchangeLease();
+    const askedAtMs = performance.now();
     try {
       const answer = await this.ask(key, { ...lease, charges });
-      bucket.learn(answer, lease.rule, performance.now());
+      bucket.learn(answer, lease.rule, askedAtMs, performance.now());
       charges.forEach(({ cost, paid, decide }, index) =>
         // What was admitted has been taken already.
         decide(answer.admitted[index] ? bucket.spend(0) : bucket.refuse(cost, paid)),
