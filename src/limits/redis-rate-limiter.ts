@@ -10,8 +10,7 @@ import { BucketTable } from './bucket-table.js';
 import { LeasedBucket } from './leased-bucket.js';
 import { RateLimiter } from './rate-limiter.js';
 
-/** Milliseconds. A request waits no longer for Redis. */
-const PATIENCE_MS = 100;
+/** Milliseconds. */
 const RETRY_MS = 1_000;
 
 /** Whose bucket Redis failed to answer for, and when to ask for it again: a node of a Cluster may fail alone. */
@@ -27,6 +26,8 @@ interface Away {
  */
 @Injectable()
 export class RedisRateLimiter extends RateLimiter {
+  /** A request waits no longer for Redis. */
+  protected readonly patienceMs: number = 100;
   private readonly redis: RedisClient;
   private readonly keyPrefix: string;
   private readonly buckets = new BucketTable(LeasedBucket);
@@ -107,7 +108,7 @@ export class RedisRateLimiter extends RateLimiter {
   /** @throws Error when Redis is away, refuses, or does not answer in time */
   private ask(key: string, request: BucketRequest): Promise<BucketAnswer> {
     if (this.redis.status !== 'ready') return Promise.reject(new Error(`Redis is ${this.redis.status}`));
-    return withPatience(askBucket(this.redis, this.keyPrefix + key, request), PATIENCE_MS, 'Redis');
+    return withPatience(askBucket(this.redis, this.keyPrefix + key, request), this.patienceMs, 'Redis');
   }
 
   private note(away: Away | undefined, error?: unknown): void {

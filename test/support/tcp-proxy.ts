@@ -8,6 +8,8 @@ export interface TcpProxy {
   cut(): Promise<void>;
   /** Keeps every connection open, new ones too, but nothing flows, and nobody hears of a close. */
   freeze(): void;
+  /** Bytes that have come since it was frozen, from both sides. */
+  heldBytes(): number;
   /** From now on every piece of data takes so much longer, each way. */
   delay(ms: number): void;
   /**
@@ -26,7 +28,7 @@ export interface TcpProxy {
 /** Stands between a client and the server of a URL, to break what lies between them. */
 export async function startTcpProxy(url: string): Promise<TcpProxy> {
   const target = new URL(url);
-  const weather: Weather = { isFrozen: false, delayMs: 0 };
+  const weather: Weather = { isFrozen: false, heldBytes: 0, delayMs: 0 };
   const pairs = new Set<Pair>();
   const abandoned = new Set<Pair>();
   let isCut = false;
@@ -53,7 +55,9 @@ export async function startTcpProxy(url: string): Promise<TcpProxy> {
     cut,
     freeze: () => {
       weather.isFrozen = true;
+      weather.heldBytes = 0;
     },
+    heldBytes: () => weather.heldBytes,
     delay: (ms) => {
       weather.delayMs = ms;
     },
@@ -79,6 +83,7 @@ export async function startTcpProxy(url: string): Promise<TcpProxy> {
 
 interface Weather {
   isFrozen: boolean;
+  heldBytes: number;
   delayMs: number;
 }
 
@@ -131,6 +136,7 @@ class Direction {
     private readonly weather: Weather,
   ) {
     from.on('data', (chunk: Buffer) => {
+      if (weather.isFrozen) weather.heldBytes += chunk.length;
       this.add(() => this.write(chunk));
     });
     from.on('end', () => this.add(() => to.end()));
