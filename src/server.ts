@@ -16,6 +16,7 @@ import { watchConnections } from './http/connections.js';
 import { allowOrigins } from './http/cross-origin.js';
 import { EDGE_LIMITS, MAX_HEADER_BYTES, MAX_PATH_PARAMETER_CHARACTERS } from './http/edge-limits.js';
 import { cleanForwardedFor } from './http/forwarded-for.js';
+import { honourIdempotencyKeys } from './http/idempotency.js';
 import { acceptBodies } from './http/json-body.js';
 import { KnownPaths } from './http/known-paths.js';
 import { locateCreated } from './http/located.js';
@@ -27,6 +28,7 @@ import { takeTurns } from './http/tenant-turns.js';
 import { NestLogger } from './observability/logger.js';
 import { Metrics } from './observability/metrics.js';
 import { AuditRepository } from './persistence/repositories/audit.repository.js';
+import { IdempotentRequestRepository } from './persistence/repositories/idempotent-request.repository.js';
 
 /** For the bodies of all requests that are being received or answered, if the largest is not too large for it. */
 const BODY_ROOM_BYTES = 64 * 1024 * 1024;
@@ -93,6 +95,7 @@ export async function createServer(
   });
   guardRoutes(server, app.get(AuthGuard), paths);
   auditRoutes(server, app.get(AuditRepository, { strict: false }), logger);
+  honourIdempotencyKeys(server, app.get(IdempotentRequestRepository, { strict: false }), logger);
   locateCreated(server);
   takeTurns(server, config, app.get(Metrics, { strict: false }));
   acceptBodies(server, bodyRoom);

@@ -5,6 +5,7 @@ import { LOGGER } from '../observability/logger.js';
 import { DAY_MS, Keep } from '../persistence/repositories/day-partition.js';
 import { HeartbeatRepository } from '../persistence/repositories/heartbeat.repository.js';
 import { PartitionRepository } from '../persistence/repositories/partition.repository.js';
+import { KEY_HOURS } from '../persistence/repositories/idempotent-request.repository.js';
 import { PurgePlace, PurgeRepository, PurgeStep } from '../persistence/repositories/purge.repository.js';
 import { TenantPurge, TenantRows } from './tenant-purge.js';
 
@@ -28,6 +29,8 @@ export interface CleanupCounts {
   audit_entries: number;
   /** Rows of the statistics. */
   statistics: number;
+  /** Answers that were kept for repetitions. */
+  idempotent_requests: number;
 }
 
 type Days = Pick<CleanupCounts, 'days_dropped' | 'days_rewritten' | 'postponed'> & {
@@ -79,6 +82,10 @@ export class CleanupService {
     const auditBeforeMs = Math.floor(nowMs - this.config.auditRetentionDays * DAY_MS);
     const audit_entries = await this.walk<string>((at) => this.purges.deleteAuditEntries(auditBeforeMs, at));
     const statistics = await this.purgeStatistics(nowMs, beforeMs);
+    const answersBeforeMs = nowMs - KEY_HOURS * 3_600_000;
+    const idempotent_requests = await this.walk<true>(() =>
+      this.purges.deleteIdempotentRequests(answersBeforeMs),
+    );
     await this.heartbeats.removeOlderThan(HEARTBEAT_SECONDS);
 
     const counts = {
@@ -88,6 +95,7 @@ export class CleanupService {
       expired,
       audit_entries,
       statistics,
+      idempotent_requests,
     };
     this.logger.info(
       { ...counts, duration_ms: Math.round(performance.now() - startedAt) },

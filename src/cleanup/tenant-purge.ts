@@ -52,11 +52,16 @@ export class TenantPurge {
     }
     for (const table of STATISTICS_TABLES) {
       await walk<true>(supervisor, async () => {
-        const step = await this.purges.deleteStatistics(tenantId, table);
+        const step = await this.purges.deleteOthers(tenantId, table);
         rows.statistics += step.count;
         return step;
       });
     }
+    await walk<true>(supervisor, async () => {
+      const step = await this.purges.deleteOthers(tenantId, 'idempotent_request');
+      rows.keys += step.count;
+      return step;
+    });
   }
 
   /** What has had its time by the retention of its own tenant; that of the service holds as well. */

@@ -51,9 +51,9 @@ export function signatureHeaders({
   };
 }
 
-/** A new secret in the form of the specification: `whsec_` and 32 random bytes in base64. */
-export function generateSecret(): string {
-  return WHSEC + randomBytes(32).toString('base64');
+/** A new secret in the form of the specification: `whsec_` and 32 random bytes in base64. @param bytes those */
+export function generateSecret(bytes: Buffer = randomBytes(32)): string {
+  return WHSEC + bytes.toString('base64');
 }
 
 /**

@@ -37,9 +37,23 @@ export function uuidV7(ms: number): string {
   }
   const at = used;
   used += DIGITS_PER_UUID;
-  const variant = VARIANT[random.charAt(at)] as string;
-  const [second, third] = [random.slice(at + 1, at + 4), random.slice(at + 4, at + 7)];
-  return `${lastTimestamp}-7${second}-${variant}${third}-${random.slice(at + 7, used)}`;
+  return assembled(lastTimestamp, random, at);
+}
+
+/**
+ * The UUIDv7 of a time and given random digits, the same each time.
+ *
+ * @param digits at least 19 hexadecimal digits
+ * @throws RangeError if the time does not fit in 48 bits
+ */
+export function uuidV7Of(ms: number, digits: string): string {
+  return assembled(timestampPart(ms), digits, 0);
+}
+
+function assembled(timestamp: string, digits: string, at: number): string {
+  const variant = VARIANT[digits.charAt(at)] as string;
+  const [second, third] = [digits.slice(at + 1, at + 4), digits.slice(at + 4, at + 7)];
+  return `${timestamp}-7${second}-${variant}${third}-${digits.slice(at + 7, at + DIGITS_PER_UUID)}`;
 }
 
 /**

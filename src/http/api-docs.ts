@@ -11,7 +11,9 @@ import {
 import type { FastifyInstance } from 'fastify';
 import { ProblemCode, PROBLEMS } from '../domain/errors.js';
 import { VERSION } from '../domain/version.js';
+import { KEY_HOURS } from '../persistence/repositories/idempotent-request.repository.js';
 import type { Access } from './access.js';
+import { honoursKey, REPEAT_IS_HARMLESS } from './idempotency.js';
 import { LOCATION } from './located.js';
 import { toOpenApi31 } from './openapi-3-1.js';
 
@@ -148,6 +150,8 @@ function documentOf(
       if (needed) describeAccess(operation, needed);
       if (operation.requestBody) addProblems(operation, BODY_PROBLEMS);
       describeLocation(operation);
+      const because = operation[REPEAT_IS_HARMLESS];
+      if (needed && honoursKey(method.toUpperCase(), needed, because)) describeKey(operation);
     }
   }
   return toOpenApi31(document, serverUrl ?? '/');
@@ -164,6 +168,8 @@ interface DescribedOperation {
   'x-operator-too'?: true;
   'x-audit-action'?: string;
   [LOCATION]?: string;
+  [REPEAT_IS_HARMLESS]?: string;
+  parameters?: object[];
 }
 
 const REFUSALS = ['ip_not_allowed', 'tenant_suspended', 'insufficient_scope', 'rate_limited'] as const;
@@ -179,6 +185,14 @@ const GUARD_PROBLEMS: Record<Access['for'], readonly ProblemCode[]> = {
 
 /** What may be wrong with any body, before a route sees it. */
 const BODY_PROBLEMS = ['malformed_json', 'payload_too_large', 'unsupported_media_type'] as const;
+
+/** What may be wrong with an Idempotency-Key. */
+const KEY_PROBLEMS = [
+  'idempotency_conflict',
+  'request_in_progress',
+  'invalid_request',
+  'rate_limited',
+] as const;
 
 function describeAccess(operation: DescribedOperation, access: Access): void {
   if (access.for === 'anybody' || access.for === 'source') operation.security = [];
@@ -197,8 +211,33 @@ function describeLocation(operation: DescribedOperation): void {
   for (const [status, response] of Object.entries(responses)) {
     if (!response || !status.startsWith('2')) continue;
     const description = 'The path of what the answer is about.';
-    response.headers = { Location: { description, schema: { type: 'string', example: location } } };
+    const header = { description, schema: { type: 'string', example: location } };
+    response.headers = { ...response.headers, Location: header };
   }
+}
+
+/** How a request is repeated without harm. */
+function describeKey(operation: DescribedOperation): void {
+  operation.parameters = [
+    ...(operation.parameters ?? []),
+    {
+      name: 'Idempotency-Key',
+      in: 'header',
+      required: false,
+      description:
+        `Makes a repetition harmless: within ${KEY_HOURS} hours the same request with the same key is answered like ` +
+        'the first one that succeeded, and nothing is done again.',
+      schema: { type: 'string', minLength: 1, maxLength: 256 },
+    },
+  ];
+  for (const [status, response] of Object.entries(operation.responses)) {
+    if (!response || !status.startsWith('2')) continue;
+    const description =
+      'There, and `true`, where the answer is that to an earlier request with the same key.';
+    const header = { description, schema: { type: 'string', enum: ['true'] } };
+    response.headers = { ...response.headers, 'Idempotency-Replayed': header };
+  }
+  addProblems(operation, KEY_PROBLEMS);
 }
 
 /** To those that the route itself has with the same status. */

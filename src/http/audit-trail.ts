@@ -166,7 +166,8 @@ function entryOf(request: FastifyRequest, action: AuditAction): AuditEntry {
 const resultOf = (reply: FastifyReply): AuditResult =>
   reply.problemCode ?? (reply.statusCode < 400 ? 'ok' : 'internal');
 
-function noteId({ auditEntry }: FastifyRequest, answer: unknown): void {
+/** Which object the answer to a request tells of. */
+export function noteId({ auditEntry }: FastifyRequest, answer: unknown): void {
   const { id } = (answer ?? {}) as { id?: unknown };
   if (auditEntry && isUuid(id)) auditEntry.answerId = id;
 }

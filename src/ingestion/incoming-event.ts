@@ -1,5 +1,6 @@
 import { FieldError, invalidRequest, Problem } from '../domain/errors.js';
 import { isEventType } from '../domain/event-type.js';
+import { isIdempotencyKey, KEY_RULE } from '../domain/idempotency-key.js';
 import { elementSpans, memberSpans, Span } from '../domain/json-spans.js';
 
 /** An event as it was handed in, checked. */
@@ -42,9 +43,6 @@ const DIRECT: Shape = {
 };
 
 const MAX_BATCH = 1_000;
-/** Printable and without control characters, so that it is safe in a header and a log. */
-const IDENTIFIER = /^[^\p{Cc}\p{Cs}]{1,256}$/u;
-
 /** Whoever may hand in events could else take the key of a delivery that a source has yet to receive. */
 const SOURCE_PREFIX = 'source:';
 
@@ -173,11 +171,11 @@ function readOne(
 
 function identifier(value: unknown, path: string, errors: FieldError[]): string | null {
   if (value === undefined || value === null) return null;
-  if (typeof value === 'string' && IDENTIFIER.test(value)) {
+  if (isIdempotencyKey(value)) {
     if (isOfSource(value)) errors.push(ofSource(path));
     return value;
   }
-  errors.push({ path, message: 'must be a string of 1 to 256 characters without control characters' });
+  errors.push({ path, message: KEY_RULE });
   return null;
 }
 

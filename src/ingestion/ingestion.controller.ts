@@ -19,12 +19,14 @@ import {
   ApiTags,
 } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { CreationSeed } from '../domain/creation-seed.js';
 import { invalidRequest } from '../domain/errors.js';
 import { Scope } from '../http/access.js';
 import { ApiProblems } from '../http/api-docs.js';
 import { Audited, NotAudited } from '../http/audit-trail.js';
 import { keyOwnerOf, tenantOf } from '../http/auth.guard.js';
 import { jsonOf } from '../http/json-body.js';
+import { RepeatIsHarmless, Seed } from '../http/idempotency.js';
 import { Located } from '../http/located.js';
 import { TenantRateLimit } from '../http/rate-limit.js';
 import { WithoutTurns } from '../http/tenant-turns.js';
@@ -67,6 +69,7 @@ interface BatchSubmission extends Submission {
   owner: KeyOwner;
 }
 
+const KEY_OF_THE_EVENT = 'an event has an idempotency key of its own, which is kept as long as the event';
 const NO_CHANGE = 'events are what is worked on, each stored itself, and change nothing of how';
 
 @ApiTags('Events')
@@ -87,6 +90,7 @@ export class IngestionController {
   ) {}
 
   @Post('events')
+  @RepeatIsHarmless(KEY_OF_THE_EVENT)
   @Located('events/{id}')
   @NotAudited(NO_CHANGE)
   @WithoutTurns()
@@ -110,6 +114,7 @@ export class IngestionController {
   }
 
   @Post('events/batch')
+  @RepeatIsHarmless(KEY_OF_THE_EVENT)
   @NotAudited(NO_CHANGE)
   @WithoutTurns()
   @HttpCode(HttpStatus.ACCEPTED)
@@ -131,6 +136,7 @@ export class IngestionController {
   }
 
   @Post('webhooks/ingest/:subscription_id')
+  @RepeatIsHarmless(KEY_OF_THE_EVENT)
   @Located('events/{id}')
   @NotAudited(NO_CHANGE)
   @WithoutTurns()
@@ -169,8 +175,9 @@ export class IngestionController {
   async sendTest(
     @Req() request: FastifyRequest,
     @Param('id', UuidParam) id: string,
+    @Seed() seed: CreationSeed,
   ): Promise<EventAcceptedResponse> {
-    return EventAcceptedResponse.from(await this.ingestion.sendTest(senderOf(request), id));
+    return EventAcceptedResponse.from(await this.ingestion.sendTest(senderOf(request), id, seed));
   }
 }
 

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { createHash } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Config } from '../config/config.js';
+import type { CreationSeed } from '../domain/creation-seed.js';
 import { eventStatus, EventStatus } from '../domain/delivery-status.js';
 import { notFound, Problem } from '../domain/errors.js';
 import { uuidV7 } from '../domain/uuid-v7.js';
@@ -75,7 +76,7 @@ export class IngestionService {
   }
 
   /** A test event for one subscription, whatever event types it wants. */
-  async sendTest(sender: Sender, subscriptionId: string): Promise<Accepted> {
+  async sendTest(sender: Sender, subscriptionId: string, seed: CreationSeed): Promise<Accepted> {
     const subscription = await this.subscription(sender.tenantId, subscriptionId);
     if (!subscription.isActive) {
       throw new Problem(
@@ -90,7 +91,7 @@ export class IngestionService {
       eventType: 'posthorn.test',
       payload,
       eventId: null,
-      idempotencyKey: null,
+      idempotencyKey: seed.isStored ? seed.id() : null,
       reception: null,
     };
     return this.acceptOne(sender, event, [subscription], subscriptionId);

@@ -11,6 +11,7 @@ import { CreateSources1790000000007 } from '../../migrations/1790000000007-creat
 import { IndexWhatIsSearched1790000000008 } from '../../migrations/1790000000008-index-what-is-searched.js';
 import { CreateDeliveryStatistics1790000000009 } from '../../migrations/1790000000009-create-delivery-statistics.js';
 import { KeepOlderSecrets1790000000035 } from '../../migrations/1790000000035-keep-older-secrets.js';
+import { CreateIdempotentRequests1790000000036 } from '../../migrations/1790000000036-create-idempotent-requests.js';
 import { ApiKeyEntity } from './entities/api-key.entity.js';
 import { SourceEntity } from './entities/source.entity.js';
 import { SubscriptionEntity } from './entities/subscription.entity.js';
@@ -77,6 +78,7 @@ export function dataSourceOptions(url: string, poolSize: number): DataSourceOpti
       IndexWhatIsSearched1790000000008,
       CreateDeliveryStatistics1790000000009,
       KeepOlderSecrets1790000000035,
+      CreateIdempotentRequests1790000000036,
     ],
     applicationName: 'posthorn',
     extra: {

@@ -18,6 +18,7 @@ import { DeadLetterRepository } from './repositories/dead-letter.repository.js';
 import { DeliveryRepository } from './repositories/delivery.repository.js';
 import { EventRepository } from './repositories/event.repository.js';
 import { HeartbeatRepository } from './repositories/heartbeat.repository.js';
+import { IdempotentRequestRepository } from './repositories/idempotent-request.repository.js';
 import { LaneRepository } from './repositories/lane.repository.js';
 import { PartitionRepository } from './repositories/partition.repository.js';
 import { PurgeRepository } from './repositories/purge.repository.js';
@@ -45,6 +46,7 @@ const providers = [
   DeliveryRepository,
   EventRepository,
   HeartbeatRepository,
+  IdempotentRequestRepository,
   LaneRepository,
   PartitionRepository,
   PurgeRepository,

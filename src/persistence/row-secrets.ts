@@ -3,7 +3,7 @@ import type { KeyRing, SealedSecret, SecretOwner } from '../domain/encryption.js
 import type { OlderSecret } from './entities/subscription.entity.js';
 
 /** The tables with secrets at rest: in `secret`, and in `previous_secret` and `older_secrets` those before it. */
-export const SECRET_TABLES = ['subscription', 'source'] as const;
+export const SECRET_TABLES = ['subscription', 'source', 'idempotent_request'] as const;
 export type SecretTable = (typeof SECRET_TABLES)[number];
 
 interface Row {

@@ -2,7 +2,7 @@ import { Problem } from '../domain/errors.js';
 import type { SealedSecret } from '../domain/encryption.js';
 import { MAX_SECRETS } from '../domain/signature.js';
 import type { Database } from './database.js';
-import { previousSecretsOf, type SecretTable } from './row-secrets.js';
+import { previousSecretsOf } from './row-secrets.js';
 
 /** The previous secrets that have not expired at the time $5, as the column older_secrets keeps them, the newest last. */
 const VALID = `
@@ -28,7 +28,7 @@ export interface Rotation {
  */
 export async function rotateSecret(
   database: Database,
-  table: SecretTable,
+  table: 'subscription' | 'source',
   { tenantId, id, secret, previousUntil, now }: Rotation,
 ): Promise<boolean> {
   const rows = await database.run(

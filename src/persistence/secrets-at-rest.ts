@@ -21,44 +21,50 @@ const PRESENT_TABLES = `
   ) as "keepsOlder"
   from unnest($1::text[]) name where to_regclass(name) is not null`;
 
+/** The two columns of a table with secrets, of which the second one may be empty. */
+const COLUMNS: Record<SecretTable, [string, string]> = {
+  subscription: ['secret', 'previous_secret'],
+  source: ['secret', 'previous_secret'],
+  idempotent_request: ['seed', 'answer'],
+};
+
 /** The statements for one table, which may be from before older secrets were kept. */
-const statementsFor = (table: SecretTable, keepsOlder: boolean) => ({
-  table,
-  /**
-   * The next rows that have a secret which is not like the pattern, in the order of their primary key, so that
-   * processes which do this at once wait for each other and never in a circle. Whoever waited sees what the other one
-   * has written. This lock lets foreign keys refer to the row meanwhile.
-   */
-  lockUnmatched: `
-    select id, tenant_id, secret, previous_secret, ${olderSecrets(keepsOlder)} as older_secrets from ${table}
-    where id > $1 and ${isUnmatched(keepsOlder, '$2')}
-    order by id limit ${BATCH}
-    for no key update /* all tenants: every secret */`,
-  write: `
-    update ${table} set secret = fresh.secret, previous_secret = fresh.previous_secret
-    from unnest($1::uuid[], $2::text[], $3::text[]) fresh (id, secret, previous_secret)
-    where ${table}.id = fresh.id /* all tenants: every secret */`,
-  writeOlder: `
-    update ${table} set older_secrets = $2::jsonb where ${table}.id = $1 /* all tenants: every secret */`,
-  countUnmatched: `
-    select count(*)::int as count from ${table}
-    where ${isUnmatched(keepsOlder, '$1')} /* all tenants: every secret */`,
-  keyIds: `
-    select substr(value, 8, 8) as key_id, count(*)::int as count
-    from ${table}, unnest(array[secret, previous_secret] || ${olderTexts(keepsOlder)}) value
-    where value like $1
-    group by 1 /* all tenants: every secret */`,
-});
+function statementsFor(table: SecretTable, keepsOlder: boolean) {
+  const [secret, previous] = COLUMNS[table];
+  const older = keepsOlder ? 'older_secrets' : `'[]'::jsonb`;
+  const olderTexts = `array(select older ->> 'secret' from jsonb_array_elements(${older}) older)`;
+  const isUnmatched = (pattern: string): string =>
+    `(${secret} not like ${pattern} or ${previous} not like ${pattern}
+      or exists (select from unnest(${olderTexts}) older where older not like ${pattern}))`;
+  return {
+    table,
+    /**
+     * The next rows that have a secret which is not like the pattern, in the order of their primary key, so that
+     * processes which do this at once wait for each other and never in a circle. Whoever waited sees what the other one
+     * has written. This lock lets foreign keys refer to the row meanwhile.
+     */
+    lockUnmatched: `
+      select id, tenant_id, ${secret} as secret, ${previous} as previous_secret, ${older} as older_secrets from ${table}
+      where id > $1 and ${isUnmatched('$2')}
+      order by id limit ${BATCH}
+      for no key update /* all tenants: every secret */`,
+    write: `
+      update ${table} set ${secret} = fresh.secret, ${previous} = fresh.previous_secret
+      from unnest($1::uuid[], $2::text[], $3::text[]) fresh (id, secret, previous_secret)
+      where ${table}.id = fresh.id /* all tenants: every secret */`,
+    writeOlder: `
+      update ${table} set older_secrets = $2::jsonb where ${table}.id = $1 /* all tenants: every secret */`,
+    countUnmatched: `
+      select count(*)::int as count from ${table}
+      where ${isUnmatched('$1')} /* all tenants: every secret */`,
+    keyIds: `
+      select substr(value, 8, 8) as key_id, count(*)::int as count
+      from ${table}, unnest(array[${secret}, ${previous}] || ${olderTexts}) value
+      where value like $1
+      group by 1 /* all tenants: every secret */`,
+  };
+}
 type Statements = ReturnType<typeof statementsFor>;
-
-const olderSecrets = (isThere: boolean): string => (isThere ? 'older_secrets' : `'[]'::jsonb`);
-
-const olderTexts = (isThere: boolean): string =>
-  `array(select older ->> 'secret' from jsonb_array_elements(${olderSecrets(isThere)}) older)`;
-
-const isUnmatched = (keepsOlder: boolean, pattern: string): string =>
-  `(secret not like ${pattern} or previous_secret not like ${pattern}
-    or exists (select from unnest(${olderTexts(keepsOlder)}) older where older not like ${pattern}))`;
 
 interface SecretRow {
   id: string;
@@ -129,11 +135,18 @@ export function reencryptSecrets(
 ): Promise<Reencrypted> {
   return withDatabase(databaseUrl, async (database, statements) => {
     if (!replaceLost) await requireKeys(database, statements, keys.ids, adviceFor(keys));
+    else await forgetAnswers(database, statements);
     const secrets = new StoredSecrets(database, statements, keys);
     const total = await secrets.countAllBut(replaceLost ? undefined : keys.firstId);
     const onBatch = (done: number): void => onProgress(done, Math.max(done, total));
     return secrets.encryptAllBut(keys.firstId, { replaceLost, onBatch });
   });
+}
+
+/** What cannot be decrypted cannot be answered again; the others are forgotten with it, a day before their time. */
+async function forgetAnswers(database: Database, statements: Statements[]): Promise<void> {
+  if (!statements.some(({ table }) => table === 'idempotent_request')) return;
+  await database.run('delete from idempotent_request /* all tenants: every secret */');
 }
 
 async function requireKeys(

@@ -16,6 +16,7 @@ export const TENANT_TABLES: ReadonlyMap<string, string | null> = new Map([
   ['delivery_attempt', null],
   ['idempotency_key', 'tenant_id'],
   ['idempotency_key_old', 'tenant_id'],
+  ['idempotent_request', 'tenant_id'],
   ['audit_log', 'tenant_id'],
   ['delivery_stat', 'tenant_id'],
   ['delivery_stat_delta', 'tenant_id'],

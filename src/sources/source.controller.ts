@@ -7,10 +7,12 @@ import {
   ApiOperation,
   ApiTags,
 } from '@nestjs/swagger';
+import { CreationSeed } from '../domain/creation-seed.js';
 import { Scope } from '../http/access.js';
 import { ApiProblems } from '../http/api-docs.js';
 import { Audited } from '../http/audit-trail.js';
 import { TenantId } from '../http/auth.guard.js';
+import { Seed } from '../http/idempotency.js';
 import { Located } from '../http/located.js';
 import { PageQuery } from '../http/paging.dto.js';
 import { UuidParam } from '../http/uuid-param.pipe.js';
@@ -38,8 +40,9 @@ export class SourceController {
   createSource(
     @TenantId() tenantId: string,
     @Body() body: CreateSourceDto,
+    @Seed() seed: CreationSeed,
   ): Promise<SourceWithSecretResponse> {
-    return this.sources.create(tenantId, body);
+    return this.sources.create(tenantId, body, seed);
   }
 
   @Get()
@@ -106,7 +109,8 @@ export class SourceController {
     @TenantId() tenantId: string,
     @Param('id', UuidParam) id: string,
     @Body() body: RotateSourceSecretDto,
+    @Seed() seed: CreationSeed,
   ): Promise<SourceWithSecretResponse> {
-    return this.sources.rotateSecret(tenantId, id, body);
+    return this.sources.rotateSecret(tenantId, id, body, seed);
   }
 }

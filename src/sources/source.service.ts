@@ -2,11 +2,11 @@ import { Injectable } from '@nestjs/common';
 import { Config } from '../config/config.js';
 import { rangeErrors } from '../domain/address-ranges.js';
 import { systemClock } from '../domain/clock.js';
+import type { CreationSeed } from '../domain/creation-seed.js';
 import { FieldError, invalidRequest, notFound, Problem } from '../domain/errors.js';
 import type { ProviderName } from '../domain/providers/provider-names.js';
 import { generateSourceSecret, sourceSecretError } from '../domain/providers/source-secret.js';
 import { settingsErrors } from '../domain/providers/source-settings.js';
-import { uuidV7 } from '../domain/uuid-v7.js';
 import { PageQuery, pageResponse } from '../http/paging.dto.js';
 import { SourceEntity } from '../persistence/entities/source.entity.js';
 import { SourceRepository } from '../persistence/repositories/source.repository.js';
@@ -28,16 +28,22 @@ export class SourceService {
   ) {}
 
   /** @throws Problem invalid_request naming every field at fault; conflict when there is one more than may be */
-  async create(tenantId: string, fields: CreateSourceDto): Promise<SourceWithSecretResponse> {
+  async create(
+    tenantId: string,
+    fields: CreateSourceDto,
+    seed: CreationSeed,
+  ): Promise<SourceWithSecretResponse> {
     const { provider } = fields;
     const errors = this.fieldErrors(provider, { settings: {}, ...fields });
-    const secret = this.secretFor(provider, fields.secret, errors);
+    const secret = this.secretFor(provider, fields.secret, seed, errors);
+    const made = seed.mayExist ? await this.sources.find(tenantId, seed.id()) : null;
+    if (made) return this.withSecret(made, secret);
     await this.requireRoom(tenantId);
-    const now = new Date(systemClock.now());
+    const now = new Date(seed.createdAtMs);
     const stored = await this.sources.insert({
       ...DEFAULTS,
       ...columnsOf(fields),
-      id: uuidV7(now.getTime()),
+      id: seed.id(),
       tenantId,
       name: fields.name,
       provider,
@@ -94,9 +100,10 @@ export class SourceService {
     tenantId: string,
     id: string,
     { secret: given, overlap_seconds }: RotateSourceSecretDto,
+    seed: CreationSeed,
   ): Promise<SourceWithSecretResponse> {
     const source = await this.find(tenantId, id);
-    const secret = this.secretFor(source.provider, given);
+    const secret = this.secretFor(source.provider, given, seed);
     const present = this.sources.presentSecret(source);
     if (overlap_seconds > 0 && present === secret) return this.withSecret(source, secret);
     const now = systemClock.now();
@@ -140,10 +147,15 @@ export class SourceService {
    * @returns the given one, or a new one
    * @throws Problem invalid_request
    */
-  private secretFor(provider: ProviderName, given: string | undefined, errors: FieldError[] = []): string {
+  private secretFor(
+    provider: ProviderName,
+    given: string | undefined,
+    seed: CreationSeed,
+    errors: FieldError[] = [],
+  ): string {
     const message = sourceSecretError(provider, given);
     const all = message === null ? errors : [...errors, { path: 'secret', message }];
-    const secret = given ?? generateSourceSecret(provider);
+    const secret = given ?? generateSourceSecret(provider, seed.bytes('secret'));
     if (all.length > 0 || secret === null) throw invalidRequest(all);
     return secret;
   }

@@ -3,6 +3,7 @@ import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { Scope } from '../http/access.js';
 import { ApiProblems } from '../http/api-docs.js';
 import { NotAudited } from '../http/audit-trail.js';
+import { RepeatIsHarmless } from '../http/idempotency.js';
 import { TenantId } from '../http/auth.guard.js';
 import { SearchDto, SearchResponse } from './search.dto.js';
 import { SearchService } from './search.service.js';
@@ -15,6 +16,7 @@ export class SearchController {
   @Post()
   @Scope('read')
   @NotAudited('it only looks')
+  @RepeatIsHarmless('it only looks')
   @HttpCode(200)
   @ApiOperation({
     summary: 'Search deliveries',

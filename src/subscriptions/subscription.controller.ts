@@ -7,10 +7,12 @@ import {
   ApiOperation,
   ApiTags,
 } from '@nestjs/swagger';
+import { CreationSeed } from '../domain/creation-seed.js';
 import { Scope } from '../http/access.js';
 import { ApiProblems } from '../http/api-docs.js';
 import { Audited } from '../http/audit-trail.js';
 import { CallerMay, TenantId } from '../http/auth.guard.js';
+import { Seed } from '../http/idempotency.js';
 import { Located } from '../http/located.js';
 import { UuidParam } from '../http/uuid-param.pipe.js';
 import {
@@ -49,8 +51,9 @@ export class SubscriptionController {
   createSubscription(
     @TenantId() tenantId: string,
     @Body() body: SubscriptionDto,
+    @Seed() seed: CreationSeed,
   ): Promise<SubscriptionWithSecretResponse> {
-    return this.subscriptions.create(tenantId, body);
+    return this.subscriptions.create(tenantId, body, seed);
   }
 
   @Get()
@@ -161,7 +164,8 @@ export class SubscriptionController {
     @TenantId() tenantId: string,
     @Param('id', UuidParam) id: string,
     @Body() body: RotateSecretDto,
+    @Seed() seed: CreationSeed,
   ): Promise<SubscriptionWithSecretResponse> {
-    return this.subscriptions.rotateSecret(tenantId, id, body);
+    return this.subscriptions.rotateSecret(tenantId, id, body, seed);
   }
 }

@@ -2,10 +2,10 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { Config } from '../config/config.js';
 import { systemClock } from '../domain/clock.js';
+import type { CreationSeed } from '../domain/creation-seed.js';
 import { SealedSecret, UndecryptableSecret } from '../domain/encryption.js';
 import { invalidRequest, notFound, Problem } from '../domain/errors.js';
 import { generateSecret } from '../domain/signature.js';
-import { uuidV7 } from '../domain/uuid-v7.js';
 import { PageQuery, pageResponse } from '../http/paging.dto.js';
 import { LOGGER } from '../observability/logger.js';
 import { SubscriptionEntity, UnsealedSubscription } from '../persistence/entities/subscription.entity.js';
@@ -45,16 +45,23 @@ export class SubscriptionService {
   ) {}
 
   /** @throws Problem invalid_request naming every field at fault */
-  async create(tenantId: string, fields: SubscriptionDto): Promise<SubscriptionWithSecretResponse> {
+  async create(
+    tenantId: string,
+    fields: SubscriptionDto,
+    seed: CreationSeed,
+  ): Promise<SubscriptionWithSecretResponse> {
+    const secret = fields.secret ?? generateSecret(seed.bytes('secret'));
+    const made = seed.mayExist ? await this.subscriptions.find(tenantId, seed.id()) : null;
+    if (made) return new SubscriptionWithSecretResponse(made, secret);
     checkSubscription(fields, this.config);
     await this.requireRoom(tenantId, fields);
-    const now = new Date(systemClock.now());
+    const now = new Date(seed.createdAtMs);
     const subscription: UnsealedSubscription = {
       ...defaultColumns(),
-      ...replacedSecret(generateSecret()),
+      ...replacedSecret(secret),
       targetUrl: fields.target_url,
       ...givenColumns(fields),
-      id: uuidV7(now.getTime()),
+      id: seed.id(),
       tenantId,
       createdAt: now,
       updatedAt: now,
@@ -120,8 +127,10 @@ export class SubscriptionService {
   async rotateSecret(
     tenantId: string,
     id: string,
-    { secret = generateSecret(), overlap_seconds }: RotateSecretDto,
+    { secret: given, overlap_seconds }: RotateSecretDto,
+    seed: CreationSeed,
   ): Promise<SubscriptionWithSecretResponse> {
+    const secret = given ?? generateSecret(seed.bytes('secret'));
     const errors = secretErrors(secret);
     if (errors.length > 0) throw invalidRequest(errors);
     if (!(await this.putSecret(tenantId, id, secret, overlap_seconds))) throw notFound('subscription', id);

@@ -7,10 +7,12 @@ import {
   ApiOperation,
   ApiTags,
 } from '@nestjs/swagger';
+import { CreationSeed } from '../domain/creation-seed.js';
 import { Scope } from '../http/access.js';
 import { ApiProblems } from '../http/api-docs.js';
 import { Audited } from '../http/audit-trail.js';
 import { KeyId, TenantId } from '../http/auth.guard.js';
+import { Seed } from '../http/idempotency.js';
 import { Located } from '../http/located.js';
 import { PageQuery } from '../http/paging.dto.js';
 import { UuidParam } from '../http/uuid-param.pipe.js';
@@ -44,8 +46,9 @@ export class ApiKeyController {
     @TenantId() tenantId: string,
     @KeyId() maker: string,
     @Body() body: CreateApiKeyDto,
+    @Seed() seed: CreationSeed,
   ): Promise<CreatedApiKeyResponse> {
-    return this.keys.create(tenantId, body, maker);
+    return this.keys.create(tenantId, body, maker, seed);
   }
 
   @Get()
@@ -82,8 +85,9 @@ export class ApiKeyController {
     @KeyId() maker: string,
     @Param('id', UuidParam) id: string,
     @Body() { overlap_seconds }: RotateApiKeyDto,
+    @Seed() seed: CreationSeed,
   ): Promise<CreatedApiKeyResponse> {
-    return this.keys.rotate(tenantId, id, overlap_seconds, maker);
+    return this.keys.rotate(tenantId, id, overlap_seconds, { maker, seed });
   }
 
   @Delete(':id')

@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { systemClock } from '../domain/clock.js';
+import type { CreationSeed } from '../domain/creation-seed.js';
 import { invalidRequest, notFound, Problem } from '../domain/errors.js';
 import { pageResponse, PageQuery } from '../http/paging.dto.js';
 import { ApiKeyEntity } from '../persistence/entities/api-key.entity.js';
@@ -24,7 +25,11 @@ export class ApiKeyService {
     tenantId: string,
     { name, scopes, expires_at }: CreateApiKeyDto,
     maker: string | null,
+    seed: CreationSeed,
   ): Promise<CreatedApiKeyResponse> {
+    const key = generateApiKey(seed.bytes('key'));
+    const made = seed.mayExist ? await this.keys.find(tenantId, seed.id()) : null;
+    if (made) return new CreatedApiKeyResponse(made, key);
     const now = new Date(systemClock.now());
     const expiresAt = expires_at == null ? null : new Date(expires_at);
     if (expiresAt !== null && expiresAt <= now) {
@@ -35,8 +40,8 @@ export class ApiKeyService {
       const message = `must be given, and no later than ${latest.toISOString()}, when the key that asks for this expires`;
       throw invalidRequest([{ path: 'expires_at', message }]);
     }
-    const key = generateApiKey();
-    const stored = storedKey(key, { tenantId, name, scopes, expiresAt }, now);
+    const createdAt = new Date(seed.createdAtMs);
+    const stored = storedKey(key, { id: seed.id(), tenantId, name, scopes, expiresAt }, createdAt);
     await this.keys.insert(stored);
     return new CreatedApiKeyResponse(stored, key);
   }
@@ -68,8 +73,11 @@ export class ApiKeyService {
     tenantId: string,
     id: string,
     overlapSeconds: number,
-    maker: string,
+    { maker, seed }: { maker: string; seed: CreationSeed },
   ): Promise<CreatedApiKeyResponse> {
+    const key = generateApiKey(seed.bytes('key'));
+    const made = seed.mayExist ? await this.keys.find(tenantId, seed.id()) : null;
+    if (made) return new CreatedApiKeyResponse(made, key);
     const old = await this.find(tenantId, id);
     const latest = await this.latestExpiry(tenantId, maker);
     if (outlives(old.expiresAt, latest)) {
@@ -78,9 +86,7 @@ export class ApiKeyService {
         'ask with one that lives as long';
       throw invalidRequest([{ path: 'id', message }]);
     }
-    const now = new Date(systemClock.now());
-    const key = generateApiKey();
-    const stored = storedKey(key, old, now);
+    const stored = storedKey(key, { ...old, id: seed.id() }, new Date(seed.createdAtMs));
     if (!(await this.keys.replace(stored, id, overlapSeconds))) {
       throw notRotated(await this.find(tenantId, id));
     }

@@ -1,6 +1,5 @@
 import { hash, randomBytes } from 'node:crypto';
 import type { Scope } from '../domain/scope.js';
-import { uuidV7 } from '../domain/uuid-v7.js';
 import { ApiKeyEntity } from '../persistence/entities/api-key.entity.js';
 
 const KEY_MARK = 'ph_';
@@ -8,15 +7,16 @@ const PREFIX_LENGTH = KEY_MARK.length + 4;
 
 /** What is said of a key beside the key itself. */
 export interface KeyDescription {
+  id: string;
   tenantId: string;
   name: string;
   scopes: readonly Scope[];
   expiresAt: Date | null;
 }
 
-/** A new key: `ph_` and 256 random bits in base64url. */
-export function generateApiKey(): string {
-  return KEY_MARK + randomBytes(32).toString('base64url');
+/** A new key: `ph_` and 256 random bits in base64url. @param bytes those */
+export function generateApiKey(bytes: Buffer = randomBytes(32)): string {
+  return KEY_MARK + bytes.toString('base64url');
 }
 
 /**
@@ -25,7 +25,7 @@ export function generateApiKey(): string {
  */
 export function storedKey(key: string, description: KeyDescription, createdAt: Date): ApiKeyEntity {
   return Object.assign(new ApiKeyEntity(), {
-    id: uuidV7(createdAt.getTime()),
+    id: description.id,
     tenantId: description.tenantId,
     name: description.name,
     scopes: [...new Set(description.scopes)],

@@ -7,9 +7,11 @@ import {
   ApiOperation,
   ApiTags,
 } from '@nestjs/swagger';
+import { CreationSeed } from '../domain/creation-seed.js';
 import { AdminOnly } from '../http/access.js';
 import { ApiProblems } from '../http/api-docs.js';
 import { Audited } from '../http/audit-trail.js';
+import { Seed } from '../http/idempotency.js';
 import { Located } from '../http/located.js';
 import { PageQuery } from '../http/paging.dto.js';
 import { UuidParam } from '../http/uuid-param.pipe.js';
@@ -40,8 +42,8 @@ export class TenantController {
   })
   @ApiCreatedResponse({ type: CreatedTenantResponse })
   @ApiProblems('malformed_json', 'invalid_request')
-  createTenant(@Body() body: CreateTenantDto): Promise<CreatedTenantResponse> {
-    return this.tenants.create(body);
+  createTenant(@Body() body: CreateTenantDto, @Seed() seed: CreationSeed): Promise<CreatedTenantResponse> {
+    return this.tenants.create(body, seed);
   }
 
   @Get()
@@ -104,8 +106,9 @@ export class TenantController {
   createApiKeyOfTenant(
     @Param('id', UuidParam) id: string,
     @Body() body: CreateApiKeyDto,
+    @Seed() seed: CreationSeed,
   ): Promise<CreatedApiKeyResponse> {
-    return this.tenants.createApiKey(id, body);
+    return this.tenants.createApiKey(id, body, seed);
   }
 
   @Get(':id/api-keys')

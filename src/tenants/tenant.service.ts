@@ -2,8 +2,8 @@ import { Injectable } from '@nestjs/common';
 import { Config } from '../config/config.js';
 import { rangeErrors } from '../domain/address-ranges.js';
 import { systemClock } from '../domain/clock.js';
+import { CreationSeed } from '../domain/creation-seed.js';
 import { invalidRequest, notFound, Problem } from '../domain/errors.js';
-import { uuidV7 } from '../domain/uuid-v7.js';
 import { pageResponse, PageQuery } from '../http/paging.dto.js';
 import { ChangeFeed } from '../persistence/change-feed.js';
 import { TenantEntity } from '../persistence/entities/tenant.entity.js';
@@ -26,9 +26,12 @@ export class TenantService {
   ) {}
 
   /** With the key that it begins with. @throws Problem invalid_request */
-  create(fields: CreateTenantDto): Promise<CreatedTenantResponse> {
+  async create(fields: CreateTenantDto, seed: CreationSeed): Promise<CreatedTenantResponse> {
+    const apiKey = generateApiKey(seed.bytes('key'));
+    const made = seed.mayExist ? await this.tenants.find(seed.id()) : null;
+    if (made) return new CreatedTenantResponse(made, apiKey);
     this.check(fields);
-    return this.createWithKey(fields, generateApiKey());
+    return this.createWithKey(fields, apiKey, seed);
   }
 
   /**
@@ -37,7 +40,7 @@ export class TenantService {
    */
   async createFirst(name: string, apiKey: string): Promise<boolean> {
     if (!(await this.tenants.isEmpty())) return false;
-    await this.createWithKey({ name }, apiKey);
+    await this.createWithKey({ name }, apiKey, CreationSeed.fresh(systemClock.now()));
     return true;
   }
 
@@ -73,10 +76,14 @@ export class TenantService {
   }
 
   /** A further key, for a tenant that has lost its own. @throws Problem invalid_request; conflict as in change */
-  async createApiKey(id: string, fields: CreateApiKeyDto): Promise<CreatedApiKeyResponse> {
+  async createApiKey(
+    id: string,
+    fields: CreateApiKeyDto,
+    seed: CreationSeed,
+  ): Promise<CreatedApiKeyResponse> {
     const tenant = await this.find(id);
     if (tenant.deletionRequestedAt !== null) throw beingDeleted(tenant);
-    return this.apiKeys.create(id, fields, null);
+    return this.apiKeys.create(id, fields, null, seed);
   }
 
   async listApiKeys(id: string, query: PageQuery): Promise<ApiKeyPageResponse> {
@@ -96,10 +103,14 @@ export class TenantService {
     return tenant;
   }
 
-  private async createWithKey(fields: CreateTenantDto, apiKey: string): Promise<CreatedTenantResponse> {
-    const now = new Date(systemClock.now());
+  private async createWithKey(
+    fields: CreateTenantDto,
+    apiKey: string,
+    seed: CreationSeed,
+  ): Promise<CreatedTenantResponse> {
+    const now = new Date(seed.createdAtMs);
     const tenant = Object.assign(new TenantEntity(), {
-      id: uuidV7(now.getTime()),
+      id: seed.id(),
       suspended: false,
       ratePerSecond: null,
       rateBurst: null,
@@ -110,7 +121,13 @@ export class TenantService {
       createdAt: now,
       updatedAt: now,
     });
-    const key = { tenantId: tenant.id, name: FIRST_KEY_NAME, scopes: ['admin'] as const, expiresAt: null };
+    const key = {
+      id: seed.id('first key'),
+      tenantId: tenant.id,
+      name: FIRST_KEY_NAME,
+      scopes: ['admin'] as const,
+      expiresAt: null,
+    };
     await this.tenants.create(tenant, storedKey(apiKey, key, now));
     return new CreatedTenantResponse(tenant, apiKey);
   }

@@ -43,6 +43,7 @@ const NOTHING = {
   expired: 0,
   audit_entries: 0,
   statistics: 0,
+  idempotent_requests: 0,
 };
 
 let database: Awaited<ReturnType<typeof createDatabase>>;

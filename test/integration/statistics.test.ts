@@ -568,7 +568,7 @@ describe('rows of statistics', () => {
     }
     for (const table of ['delivery_stat_delta', 'delivery_stat', 'dead_letter_count'] as const) {
       expect(await tenantPurge.deleteTenant(doomed, 0)).toBe(false);
-      expect(await tenantPurge.deleteStatistics(doomed, table)).toEqual({ count: 1, next: null });
+      expect(await tenantPurge.deleteOthers(doomed, table)).toEqual({ count: 1, next: null });
       const left = await rows.query<{ tenant_id: string }>(`select tenant_id from ${table}`);
       expect(left.map(({ tenant_id }) => tenant_id)).toEqual([other]);
     }

@@ -391,7 +391,7 @@ export const HOT_STATEMENTS: HotStatement[] = [
   },
   {
     does: 'deletes the statistics of a tenant',
-    run: ({ tenantPurge }) => tenantPurge.deleteStatistics(uuidV7(1), 'delivery_stat'),
+    run: ({ tenantPurge }) => tenantPurge.deleteOthers(uuidV7(1), 'delivery_stat'),
     indexes: ['delivery_stat_pkey'],
     blocks: 20,
   },

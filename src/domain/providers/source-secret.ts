@@ -9,7 +9,7 @@ interface SecretRule {
   /** What is asked for. */
   form: string;
   /** Null: the provider chooses it, and `foundAt` says where it shows it. */
-  generate: (() => string) | null;
+  generate: ((bytes?: Buffer) => string) | null;
   foundAt?: string;
 }
 
@@ -52,9 +52,9 @@ const RULES: Readonly<Record<ProviderName, SecretRule>> = {
   posthorn: OURS,
 };
 
-/** A new secret for a source; null where the provider chooses it. */
-export function generateSourceSecret(provider: ProviderName): string | null {
-  return RULES[provider].generate?.() ?? null;
+/** A new secret for a source, of these 32 random bytes; null where the provider chooses it. */
+export function generateSourceSecret(provider: ProviderName, bytes?: Buffer): string | null {
+  return RULES[provider].generate?.(bytes) ?? null;
 }
 
 /** What is wrong with the secret of a source, and what would be right; null if nothing. */
@@ -69,6 +69,6 @@ export function sourceSecretError(provider: ProviderName, secret: string | undef
 }
 
 /** `phs_` and 32 random bytes in base64url: no character of it means anything in a header, a form or a shell. */
-function generatePlainSecret(): string {
-  return `phs_${randomBytes(32).toString('base64url')}`;
+function generatePlainSecret(bytes: Buffer = randomBytes(32)): string {
+  return `phs_${bytes.toString('base64url')}`;
 }

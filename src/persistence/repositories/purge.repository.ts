@@ -166,6 +166,18 @@ export class PurgeRepository {
     return { count, next: count < ROWS_A_STEP ? null : true };
   }
 
+  /** Deletes what was kept of requests from before `beforeMs`. Uses idempotent_request_by_age. */
+  async deleteIdempotentRequests(beforeMs: number): Promise<PurgeStep<true>> {
+    const count = await this.delete(
+      `delete from idempotent_request r
+       where r.created_at < $1 and r.id = any (array(
+         select w.id from idempotent_request w where w.created_at < $1 order by w.created_at limit $2
+       )) /* all tenants: it goes by age alone */`,
+      [new Date(beforeMs), ROWS_A_STEP],
+    );
+    return { count, next: count < ROWS_A_STEP ? null : true };
+  }
+
   /** Deletes entries of the audit log from before `beforeMs`. */
   async deleteAuditEntries(beforeMs: number, after: string | null): Promise<PurgeStep<string>> {
     const { low, high, next } = await this.window('audit_log', 'id', beforeMs, after);

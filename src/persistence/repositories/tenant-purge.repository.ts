@@ -17,6 +17,9 @@ export const KEY_TABLES = ['idempotency_key_old', 'idempotency_key'] as const;
 /** What was counted of a tenant, and where what is not added up yet waits. */
 export const STATISTICS_TABLES = ['delivery_stat_delta', 'delivery_stat', 'dead_letter_count'] as const;
 
+/** What else is deleted by its tenant alone. */
+export const OTHER_TABLES = [...STATISTICS_TABLES, 'idempotent_request'] as const;
+
 const ROWS_A_STEP = 2_000;
 /** Deliveries and their attempts: a delivery may have a hundred of them. */
 const MAX_DELETED = 20_000;
@@ -159,11 +162,8 @@ export class TenantPurgeRepository {
     return { count: deleted?.count ?? 0, next: deleted?.last ?? null };
   }
 
-  /** Deletes what was counted. Uses an index that begins with the tenant. */
-  async deleteStatistics(
-    tenantId: string,
-    table: (typeof STATISTICS_TABLES)[number],
-  ): Promise<PurgeStep<true>> {
+  /** Deletes rows of one of the other tables. Uses an index that begins with the tenant. */
+  async deleteOthers(tenantId: string, table: (typeof OTHER_TABLES)[number]): Promise<PurgeStep<true>> {
     const rows = await this.database.run(
       `delete from ${table} s
        where s.ctid = any (array(select w.ctid from ${table} w where w.tenant_id = $1 limit $2))
@@ -188,7 +188,7 @@ export class TenantPurgeRepository {
     const rows = await connection.run(
       `delete from tenant
        where id = $1 and deletion_requested_at <= now() - make_interval(secs => $2)
-         and ${['delivery', 'event', ...KEY_TABLES, ...STATISTICS_TABLES].map(nothingIn).join(' and ')}
+         and ${['delivery', 'event', ...KEY_TABLES, ...OTHER_TABLES].map(nothingIn).join(' and ')}
        returning id`,
       [tenantId, afterSeconds],
     );

@@ -1,0 +1,7 @@
+/** Printable and without control characters, so that it is safe in a header and a log. */
+const KEY = /^[^\p{Cc}\p{Cs}]{1,256}$/u;
+
+export const KEY_RULE = 'must be a string of 1 to 256 characters without control characters';
+
+export const isIdempotencyKey = (value: unknown): value is string =>
+  typeof value === 'string' && KEY.test(value);

@@ -1,0 +1,142 @@
+import { randomBytes } from 'node:crypto';
+import { Injectable } from '@nestjs/common';
+import { Config } from '../../config/config.js';
+import { CreationSeed } from '../../domain/creation-seed.js';
+import type { SealedSecret } from '../../domain/encryption.js';
+import { LEAST_UUID, uuidV7 } from '../../domain/uuid-v7.js';
+import { Database } from '../database.js';
+import { RowSecrets } from '../row-secrets.js';
+
+/** How long a key is remembered. */
+export const KEY_HOURS = 24;
+/** Of one tenant, in that time. */
+export const MAX_KEYS = 10_000;
+/** Longer than a request may take, but for bulk work, whose repetition is harmless: then the key may be taken over. */
+const LEASE_SECONDS = 60;
+
+/** Whose request it is, by which key, and what must be the same for a repetition to be one. */
+export interface KeyedRequest {
+  /** Null: the operator's. */
+  tenantId: string | null;
+  key: string;
+  /** SHA-256. */
+  fingerprint: Buffer;
+}
+
+/** An answer as it is given again. */
+export interface KeptAnswer {
+  status: number;
+  location: string | null;
+  body: string;
+}
+
+/** One attempt to carry a request out. */
+export interface Attempt {
+  tenantId: string;
+  id: string;
+  number: number;
+  seed: CreationSeed;
+}
+
+export type Begun =
+  | { kind: 'begun'; attempt: Attempt }
+  | { kind: 'answered'; answer: KeptAnswer }
+  | { kind: 'in progress' | 'another request' | 'too many keys' };
+
+/**
+ * Takes the key where it is new, was forgotten, or belongs to the same request, of which no attempt is under way and
+ * none succeeded. Uses idempotent_request_tenant_key.
+ */
+const BEGIN = `
+  insert into idempotent_request as r (id, tenant_id, key, fingerprint, seed, leased_until, created_at)
+  select $1, $2::uuid, $3, $4, $5, now() + make_interval(secs => ${LEASE_SECONDS}), now()
+  where (select count(*) from (select from idempotent_request o where o.tenant_id = $2 limit ${MAX_KEYS}) kept) < ${MAX_KEYS}
+     or exists (select from idempotent_request s where s.tenant_id = $2 and s.key = $3)
+  on conflict (tenant_id, key) do update set
+    (id, fingerprint, seed, answer, attempt, created_at) = (
+      select * from (select excluded.id, excluded.fingerprint, excluded.seed, null, 1, excluded.created_at) anew
+      where r.created_at <= now() - interval '${KEY_HOURS} hours'
+      union all
+      select * from (select r.id, r.fingerprint, r.seed, r.answer, r.attempt + 1, r.created_at) again
+      where r.created_at > now() - interval '${KEY_HOURS} hours'),
+    leased_until = excluded.leased_until
+  where r.created_at <= now() - interval '${KEY_HOURS} hours'
+     or (r.fingerprint = excluded.fingerprint and r.answer is null and r.leased_until <= now())
+  returning r.id, r.seed, r.attempt, r.created_at`;
+
+interface BegunRow {
+  id: string;
+  seed: SealedSecret;
+  attempt: number;
+  created_at: Date;
+}
+
+interface KeptRow {
+  id: string;
+  fingerprint: Buffer;
+  answer: SealedSecret | null;
+}
+
+/** Requests with an Idempotency-Key. Seeds and answers hold secrets, and are stored encrypted. */
+@Injectable()
+export class IdempotentRequestRepository {
+  private readonly secrets: RowSecrets;
+
+  constructor(
+    private readonly database: Database,
+    config: Config,
+  ) {
+    this.secrets = new RowSecrets('idempotent_request', config);
+  }
+
+  /** @throws UndecryptableSecret when what was kept of it is under a key that is gone */
+  async begin({ tenantId: owner, key, fingerprint }: KeyedRequest): Promise<Begun> {
+    const tenantId = owner ?? LEAST_UUID;
+    const id = uuidV7(Date.now());
+    const seed = this.secrets.encrypt(randomBytes(32).toString('base64'), { tenantId, id });
+    const [row] = await this.database.run<BegunRow>(BEGIN, [id, tenantId, key, fingerprint, seed]);
+    if (row) return { kind: 'begun', attempt: this.attemptOf(tenantId, row) };
+    const [kept] = await this.database.run<KeptRow>(
+      'select id, fingerprint, answer from idempotent_request where tenant_id = $1 and key = $2',
+      [tenantId, key],
+    );
+    if (!kept) return { kind: 'too many keys' };
+    if (!kept.fingerprint.equals(fingerprint)) return { kind: 'another request' };
+    if (kept.answer === null) return { kind: 'in progress' };
+    const answer = this.secrets.reveal(kept.answer, { tenantId, id: kept.id });
+    return { kind: 'answered', answer: JSON.parse(answer) as KeptAnswer };
+  }
+
+  /** Keeps the answer for repetitions. An attempt that was taken over meanwhile changes nothing. */
+  async keep({ tenantId, id, number }: Attempt, answer: KeptAnswer): Promise<void> {
+    const sealed = this.secrets.encrypt(JSON.stringify(answer), { tenantId, id });
+    await this.database.run(
+      `update idempotent_request set answer = $4
+       where tenant_id = $1 and id = $2 and attempt = $3 and answer is null`,
+      [tenantId, id, number, sealed],
+    );
+  }
+
+  /** For an attempt that did nothing: its key is free again. */
+  async forget({ tenantId, id, number }: Attempt): Promise<void> {
+    await this.database.run(
+      'delete from idempotent_request where tenant_id = $1 and id = $2 and attempt = $3 and answer is null',
+      [tenantId, id, number],
+    );
+  }
+
+  /** For an attempt of which it is not known what it did: the next one may begin now, with the same seed. */
+  async release({ tenantId, id, number }: Attempt): Promise<void> {
+    await this.database.run(
+      `update idempotent_request set leased_until = now()
+       where tenant_id = $1 and id = $2 and attempt = $3 and answer is null`,
+      [tenantId, id, number],
+    );
+  }
+
+  private attemptOf(tenantId: string, { id, seed, attempt, created_at }: BegunRow): Attempt {
+    const key = Buffer.from(this.secrets.reveal(seed, { tenantId, id }), 'base64');
+    const begun = { createdAtMs: created_at.getTime(), mayExist: attempt > 1 };
+    return { tenantId, id, number: attempt, seed: CreationSeed.stored(key, begun) };
+  }
+}

@@ -1,0 +1,246 @@
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Simulator, startSimulator } from '../../src/simulator/simulator.js';
+import { type Holdings, makeOneOfEach } from '../support/holdings.js';
+import { guardedOperations, keyed, kindOf, nameOf, type Operation, pathWith } from '../support/openapi.js';
+import { type Answer, client, type Posthorn, startPosthorn, type TestTenant } from '../support/posthorn.js';
+import { Rows } from '../support/rows.js';
+
+/** What a client may do whose answer was lost: send the same again, with the same Idempotency-Key. */
+
+let posthorn: Posthorn;
+let simulator: Simulator;
+let tenant: TestTenant;
+let rows: Rows;
+let posts: Operation[];
+let holdings: Holdings;
+
+beforeAll(async () => {
+  simulator = await startSimulator();
+  posthorn = await startPosthorn();
+  rows = new Rows(posthorn.databaseUrl);
+  tenant = await posthorn.tenant();
+  const operations = await guardedOperations(posthorn);
+  posts = operations.filter(({ method }) => method === 'POST');
+  const made = await makeOneOfEach(tenant, operations, { simulator, marker: 'marker', events: 3 });
+  holdings = made.holdings.set('tenant', [tenant.id]);
+});
+afterAll(async () => {
+  await rows.end();
+  await posthorn.stop();
+  await simulator.close();
+});
+
+const becauseOf = ({ described }: Operation): unknown =>
+  (described as unknown as Record<string, unknown>)['x-repeat-is-harmless-because'];
+const takesKey = ({ described }: Operation): boolean =>
+  (described.parameters ?? []).some(
+    ({ name, in: place }) => name === 'Idempotency-Key' && place === 'header',
+  );
+
+/** Sends the documentation's example, to the first of our objects that it is accepted for. */
+async function send(operation: Operation, key: string): Promise<{ path: string; answer: Answer }> {
+  const sender = keyed(operation, posthorn, tenant);
+  const candidates = operation.path.includes('{')
+    ? holdings.get(kindOf(operation, /\{(\w+)\}/.exec(operation.path)![1]!))!
+    : [''];
+  let last: { path: string; answer: Answer } | undefined;
+  for (const id of candidates) {
+    const path = pathWith(operation, id);
+    const answer = await sender.request('POST', path, exampleOf(operation), { 'idempotency-key': key });
+    last = { path, answer };
+    if (answer.status < 300) break;
+  }
+  return last!;
+}
+
+const exampleOf = ({ example }: Operation): Record<string, unknown> | undefined =>
+  example && 'target_url' in example ? { ...example, target_url: `${simulator.url}/ok` } : example;
+
+/** What is stored of everything that a request can make. */
+const counts = async (): Promise<unknown> =>
+  rows.query(
+    `select (select count(*) from tenant) as tenants, (select count(*) from api_key) as keys,
+            (select count(*) from subscription) as subscriptions, (select count(*) from source) as sources,
+            (select count(*) from event) as events, (select count(*) from delivery) as deliveries`,
+  );
+
+/** As after the end of a process between what it did and the storing of its answer. */
+const loseAnswers = () => rows.query('update idempotent_request set answer = null, leased_until = now()');
+
+it('every POST with a key honours the header, or says why its repetition is harmless', () => {
+  const unclear = posts.filter((operation) => !takesKey(operation) && becauseOf(operation) === undefined);
+  expect(unclear.map(nameOf)).toEqual([]);
+  const harmless = posts.filter((operation) => becauseOf(operation) !== undefined);
+  expect(harmless.map(nameOf).sort()).toEqual([
+    'POST /events',
+    'POST /events/batch',
+    'POST /webhooks/ingest/{subscription_id}',
+    'POST /webhooks/search',
+  ]);
+});
+
+describe('the same request with the same key', () => {
+  it('is answered alike by every route, and does nothing again', async () => {
+    const honouring = posts.filter((operation) => becauseOf(operation) === undefined);
+    expect(honouring.length).toBeGreaterThan(10);
+    for (const operation of honouring) {
+      const key = randomUUID();
+      const { path, answer: first } = await send(operation, key);
+      expect(first.status, `${nameOf(operation)}: ${first.text}`).toBeLessThan(300);
+      expect(first.headers).not.toHaveProperty('idempotency-replayed');
+      const stored = await counts();
+      const sender = keyed(operation, posthorn, tenant);
+      const again = await sender.request('POST', path, exampleOf(operation), { 'idempotency-key': key });
+      expect({ status: again.status, text: again.text }, nameOf(operation)).toEqual({
+        status: first.status,
+        text: first.text,
+      });
+      expect(again.headers).toMatchObject({
+        'idempotency-replayed': 'true',
+        'content-type': first.headers['content-type'],
+      });
+      expect(again.headers['location'], nameOf(operation)).toBe(first.headers['location']);
+      expect(await counts(), nameOf(operation)).toEqual(stored);
+
+      const other = await sender.request('POST', path, { other: 1 }, { 'idempotency-key': key });
+      expect(other, nameOf(operation)).toMatchObject({
+        status: 409,
+        body: { code: 'idempotency_conflict' },
+      });
+    }
+  });
+
+  it('makes nothing a second time where the answer to the first was never stored', async () => {
+    const making = posts.filter(
+      (operation) => becauseOf(operation) === undefined && !/dlq|deliveries/.test(operation.path),
+    );
+    for (const operation of making) {
+      const key = randomUUID();
+      const { path, answer: first } = await send(operation, key);
+      expect(first.status, `${nameOf(operation)}: ${first.text}`).toBeLessThan(300);
+      const stored = await counts();
+      await loseAnswers();
+      const sender = keyed(operation, posthorn, tenant);
+      const again = await sender.request('POST', path, exampleOf(operation), { 'idempotency-key': key });
+      expect(again.status, nameOf(operation)).toBe(first.status);
+      const { duplicate: _, ...told } = first.body;
+      expect(again.body, nameOf(operation)).toMatchObject(told);
+      expect(await counts(), nameOf(operation)).toEqual(stored);
+    }
+  });
+
+  it('makes one where the answer cannot be stored, whatever is sent meanwhile', async () => {
+    const key = { 'idempotency-key': randomUUID() };
+    const body = { target_url: `${simulator.url}/ok`, description: 'once' };
+    await rows.query(
+      `create function refuse() returns trigger language plpgsql as 'begin raise exception ''no''; end';
+       create trigger refuse before update of answer on idempotent_request for each row execute function refuse()`,
+    );
+    const first = await tenant.request('POST', '/subscriptions', body, key);
+    expect(first.status).toBe(201);
+    const soon = await tenant.request('POST', '/subscriptions', body, key);
+    expect(soon).toMatchObject({ status: 409, body: { code: 'request_in_progress' } });
+    expect(soon.headers['retry-after']).toBe('1');
+    await rows.query('drop function refuse() cascade');
+    await loseAnswers();
+    const later = await tenant.request('POST', '/subscriptions', body, key);
+    expect(later.text).toBe(first.text);
+    const found = await rows.query(`select id from subscription where description = 'once'`);
+    expect(found).toEqual([{ id: first.body.id }]);
+  });
+
+  it('makes one when many come at once', async () => {
+    const key = { 'idempotency-key': randomUUID() };
+    const body = { target_url: `${simulator.url}/ok`, description: 'at once' };
+    const answers = await Promise.all(
+      Array.from({ length: 20 }, () => tenant.request('POST', '/subscriptions', body, key)),
+    );
+    const made = answers.filter(({ status }) => status === 201);
+    expect(made.length).toBeGreaterThan(0);
+    expect(new Set(made.map(({ text }) => text)).size).toBe(1);
+    for (const { status, body: problem } of answers) {
+      if (status !== 201) expect([status, problem.code]).toEqual([409, 'request_in_progress']);
+    }
+    expect(await rows.query(`select id from subscription where description = 'at once'`)).toHaveLength(1);
+  });
+});
+
+describe('a key', () => {
+  const KEY = { 'idempotency-key': 'the key of a subscription' };
+  const create = (from: Pick<TestTenant, 'request'>, fields = {}, headers: Record<string, string> = KEY) =>
+    from.request('POST', '/subscriptions', { target_url: `${simulator.url}/ok`, ...fields }, headers);
+
+  it('is free again after a refusal, which did nothing', async () => {
+    const key = { 'idempotency-key': randomUUID() };
+    expect((await create(tenant, { timeout_ms: 1 }, key)).status).toBe(422);
+    expect((await create(tenant, { timeout_ms: 1_000 }, key)).status).toBe(201);
+  });
+
+  it('is one of its tenant, of its path, and of the API key that it was sent with', async () => {
+    const stranger = await posthorn.tenant();
+    const [own, theirs] = [await create(tenant), await create(stranger)];
+    expect([own.status, theirs.status]).toEqual([201, 201]);
+    expect(theirs.body.id).not.toBe(own.body.id);
+    const elsewhere = await tenant.request('POST', '/api-keys', { name: 'a', scopes: ['read'] }, KEY);
+    expect(elsewhere).toMatchObject({ status: 409, body: { code: 'idempotency_conflict' } });
+    const { body: second } = await tenant.request('POST', '/api-keys', { name: 'b', scopes: ['admin'] });
+    const other = await create(client(posthorn.url, second.api_key));
+    expect(other).toMatchObject({ status: 409, body: { code: 'idempotency_conflict' } });
+  });
+
+  it.each(['', 'x'.repeat(257), 'a\u0085b'])('%j is refused', async (key) => {
+    const answer = await create(tenant, {}, { 'idempotency-key': key });
+    expect(answer).toMatchObject({ status: 422, body: { code: 'invalid_request' } });
+    expect(answer.body.errors[0].path).toBe('Idempotency-Key');
+  });
+
+  it.each(['GET', 'PATCH', 'PUT', 'DELETE'])('means nothing to %s', async (method) => {
+    const { body } = await create(tenant, {}, {});
+    const fields =
+      method === 'GET' || method === 'DELETE' ? undefined : { target_url: `${simulator.url}/ok` };
+    const key = { 'idempotency-key': 'x'.repeat(300) };
+    const answer = await tenant.request(method, `/subscriptions/${body.id}`, fields, key);
+    expect(answer.status).toBeLessThan(300);
+  });
+
+  it('is forgotten after 24 hours, to the second, and used anew', async () => {
+    const key = { 'idempotency-key': randomUUID() };
+    const first = await create(tenant, {}, key);
+    const age = (interval: string) =>
+      rows.query(`update idempotent_request set created_at = now() - $2::interval where key = $1`, [
+        key['idempotency-key'],
+        interval,
+      ]);
+    await age('23 hours 59 minutes');
+    expect((await create(tenant, {}, key)).body.id).toBe(first.body.id);
+    await age('24 hours 1 second');
+    const anew = await create(tenant, { description: 'another body' }, key);
+    expect(anew.status).toBe(201);
+    expect(anew.body.id).not.toBe(first.body.id);
+  });
+
+  it('is one of 10,000 at the most; those that are there are answered still', async () => {
+    const crowded = await posthorn.tenant();
+    const first = await create(crowded);
+    await rows.query(
+      `insert into idempotent_request (id, tenant_id, key, fingerprint, seed, leased_until, created_at)
+       select gen_random_uuid(), $1, 'key ' || n, '', '', now(), now() from generate_series(1, 9999) n`,
+      [crowded.id],
+    );
+    const refused = await create(crowded, {}, { 'idempotency-key': 'one more' });
+    expect(refused).toMatchObject({ status: 429, body: { code: 'rate_limited' } });
+    expect((await create(crowded)).text).toBe(first.text);
+    expect((await create(crowded, {}, {})).status).toBe(201);
+    expect((await create(tenant, {}, { 'idempotency-key': randomUUID() })).status).toBe(201);
+  });
+
+  it('keeps no secret in plain text', async () => {
+    const { body } = await create(tenant, {}, { 'idempotency-key': 'with a secret' });
+    const [row] = await rows.query<{ text: string }>(
+      `select r::text as text from idempotent_request r where key = 'with a secret'`,
+    );
+    expect(row!.text).not.toContain(body.secret);
+    expect(row!.text).not.toContain(body.id);
+  });
+});
