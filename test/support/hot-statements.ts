@@ -337,6 +337,7 @@ export const HOT_STATEMENTS: HotStatement[] = [
       'delivery_stat_pkey',
       'delivery_stat_delta_by_subscription',
       'dead_letter_count_pkey',
+      'idempotent_request_tenant_key',
     ],
     blocks: 100,
   },
