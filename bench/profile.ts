@@ -26,8 +26,9 @@ const AREAS: { name: string; places: RegExp }[] = [
   { name: 'lanes', places: /^src\/delivery\/(lane|result|sweep)/ },
   { name: 'signing', places: /^src\/domain\/signature/ },
   {
-    name: 'HTTP out: undici',
-    places: /^(undici|wasm:|src\/delivery\/(http|origin|guarded|target|send-failure))/,
+    name: 'HTTP out',
+    places:
+      /^src\/delivery\/(http|connection|origin|idle|re(quest|sponse)|chunked|guarded|tls|target|system|send)/,
   },
   { name: 'attempts and their outcome', places: /^src\/(delivery|domain\/(attempt|retry))/ },
   {

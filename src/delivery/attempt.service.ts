@@ -106,8 +106,11 @@ export class AttemptService {
     const secrets = this.secretsOf(subscription, startedAt);
     if (!secrets) return Promise.resolve(CANNOT_SIGN);
     return this.sender.send({
+      tenantId: subscription.tenantId,
+      credential: credentialOf(subscription),
       url: subscription.targetUrl,
       headers: {
+        ...(!hasAccept(subscription) && ACCEPT),
         ...subscription.headers,
         'content-type': delivery.content_type ?? 'application/json',
         'user-agent': `Posthorn/${VERSION}`,
@@ -174,7 +177,7 @@ export class AttemptService {
       durationMs: result.durationMs,
       statusCode: response?.statusCode ?? null,
       success: outcome.kind === 'delivered',
-      error: outcome.kind === 'delivered' ? null : outcome.error,
+      error: errorOf(outcome, response?.note ?? null),
       responseHeaders: response && JSON.stringify(response.headers),
       responseBody: response?.body ?? null,
       status: decision.status,
@@ -203,7 +206,8 @@ export class AttemptService {
         attempt: attempt.attemptNumber,
         status: changed ? attempt.status : 'superseded',
         status_code: attempt.statusCode,
-        error: attempt.error,
+        error: attempt.success ? null : attempt.error,
+        note: attempt.success ? (attempt.error ?? undefined) : undefined,
         reason: attempt.deadReason,
         duration_ms: attempt.durationMs,
         lag_ms: Math.round(delivery.lag_ms),
@@ -259,6 +263,25 @@ const ownersOf = ({ id, tenant_id, subscription_id }: ClaimedDelivery) => ({
   tenantId: tenant_id,
   subscriptionId: subscription_id,
 });
+
+const ACCEPT = { accept: '*/*' };
+
+function hasAccept({ headers }: Subscription): boolean {
+  for (const name in headers) if (name.toLowerCase() === 'accept') return true;
+  return false;
+}
+
+/** What the subscription's own headers say may be secrets, so they share connections with no other subscription. */
+function credentialOf({ id, headers }: Subscription): string {
+  for (const _ in headers) return id;
+  return '';
+}
+
+/** Of a delivered attempt, this is only a note: its delivery has no error. */
+function errorOf(outcome: AttemptOutcome, note: string | null): string | null {
+  if (outcome.kind === 'delivered') return note;
+  return note === null ? outcome.error : `${outcome.error}; ${note}`;
+}
 
 const NOTHING_SENT = {
   startedAt: null,

@@ -1,50 +1,46 @@
-import { StringDecoder } from 'node:string_decoder';
-import type { Dispatcher } from 'undici';
 import type { SendFailureCode, SendResult } from '../domain/attempt-outcome.js';
-import { describeFailure, type SendFailure } from './send-failure.js';
+import { InvalidResponse, ResponseParser } from './response-parser.js';
+import { responseText, withoutNul } from './response-text.js';
+import { AnsweredTooEarly, ConnectionClosed, describeFailure, type SendFailure } from './send-failure.js';
 
-/** Past this many bytes of response body the connection is dropped. */
-const MAX_BODY_READ = 64 * 1024;
-/** Bytes of response body that are kept as text. */
-const MAX_BODY_KEPT = 4 * 1024;
 /** Characters of response header names and values that are kept, together. */
 const MAX_HEADERS_KEPT = 4 * 1024;
+/** The longest in milliseconds that the rest of an answer is waited for once its head is there. */
+export const MAX_BODY_WAIT_MS = 5_000;
 
-type ResponseHeaders = Parameters<NonNullable<Dispatcher.DispatchHandler['onResponseStart']>>[2];
-
-export interface ExchangeRequest extends Dispatcher.DispatchOptions {
-  method: 'POST';
+/** What carries an exchange. */
+export interface Carrier {
+  readonly isOpen: boolean;
+  /** The exchange is done with it. */
+  release: () => void;
+  destroy: (error: Error) => void;
 }
 
 /**
- * One POST and its response, bounded in time and size: undici's handler for the request, and the promise of
- * its result. The result is there as soon as it is certain; `onFree` tells the connection's owner when undici
- * has let go of the connection, which may be later.
+ * One POST and its answer, bounded in time and size. The result is there as soon as it is certain, and the connection
+ * is given back with it.
  */
-export class HttpExchange implements Dispatcher.DispatchHandler {
+export class HttpExchange {
   readonly result: Promise<SendResult>;
-  /** Called once a connection: with null when it can be used again, else with the error that ended it. */
-  onFree: (error: Error | null) => void = () => undefined;
-  /** The line in which the exchange waits for a connection. */
-  line: Set<HttpExchange> | null = null;
+  /** The queue in which the exchange waits for a connection. */
+  queue: Set<HttpExchange> | null = null;
 
   private readonly startedAt = performance.now();
-  private readonly timer: NodeJS.Timeout;
-  private resolve!: (result: SendResult) => void;
-  private settled = false;
-  private controller: Dispatcher.DispatchController | null = null;
-  private statusCode = 0;
-  private headers: ResponseHeaders = {};
-  private bytesRead = 0;
-  private bytesKept = 0;
-  private readonly kept: Buffer[] = [];
+  private timer: NodeJS.Timeout;
+  private resolve!: (result: SendResult | Promise<SendResult>) => void;
+  private isSettled = false;
+  private connection: Carrier | null = null;
+  private parser = new ResponseParser();
+  private isWaitingForBody = false;
 
   /**
+   * @param head of the request, as `requestHead` builds it
    * @param host for messages, e.g. `hooks.example.com:443`
    * @param timeoutMs from now until the response has been read
    */
   constructor(
-    readonly request: ExchangeRequest,
+    readonly head: string,
+    readonly body: Buffer,
     private readonly host: string,
     private readonly timeoutMs: number,
   ) {
@@ -55,37 +51,34 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     this.timer = setTimeout(() => this.timeOut(), timeoutMs);
   }
 
-  onRequestStart(controller: Dispatcher.DispatchController): void {
-    if (this.settled) controller.abort(new Error('no longer wanted'));
-    else this.controller = controller;
+  get keepAliveMs(): number {
+    return this.parser.keepAliveMs;
   }
 
-  onResponseStart(_: Dispatcher.DispatchController, statusCode: number, headers: ResponseHeaders): void {
-    // 1xx is not the answer yet (RFC 9110 section 15.2).
-    if (statusCode < 200) return;
-    this.statusCode = statusCode;
-    this.headers = headers;
+  /** The connection carries it now; it may be the second one, after the first was lost. */
+  begin(connection: Carrier): void {
+    this.connection = connection;
+    this.parser = new ResponseParser();
   }
 
-  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (this.bytesKept < MAX_BODY_KEPT) {
-      const part = chunk.subarray(0, MAX_BODY_KEPT - this.bytesKept);
-      this.kept.push(part);
-      this.bytesKept += part.length;
+  receive(bytes: Buffer): void {
+    try {
+      this.parser.push(bytes);
+    } catch (error) {
+      if (!(error instanceof InvalidResponse)) throw error;
+      this.failWith(error);
+      this.connection?.destroy(error);
+      return;
     }
-    this.bytesRead += chunk.length;
-    if (this.bytesRead <= MAX_BODY_READ) return;
-    this.respond();
-    controller.abort(new Error('enough of the response was read'));
+    if (this.parser.isDone) this.respond();
+    else if (this.parser.head !== null && !this.isWaitingForBody) this.waitForBody();
   }
 
-  onResponseEnd(): void {
-    this.respond();
-    this.onFree(null);
-  }
-
-  onResponseError(_: Dispatcher.DispatchController, error: Error): void {
-    this.onFree(error);
+  /** The connection is gone, with all that will ever have come. */
+  onLost(error: Error): void {
+    this.connection = null;
+    this.parser.end(error instanceof ConnectionClosed);
+    if (this.parser.head !== null) this.respond();
   }
 
   /** Ends the exchange with what the error means, unless it has its result. */
@@ -94,77 +87,83 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     this.fail(code, message);
   }
 
-  /** The connection was lost before the response began, and the result is still open. */
+  /** The connection was lost before the first byte of an answer, and the result is still open. */
   isLostUnanswered(error: Error): boolean {
-    return !this.settled && this.statusCode === 0 && this.describe(error).code === 'connection_reset';
+    if (this.isSettled || this.parser.bytes > 0) return false;
+    return error instanceof AnsweredTooEarly || this.describe(error).code === 'connection_reset';
   }
 
   private describe(error: Error): SendFailure {
-    return describeFailure(error, { host: this.host, statusCode: this.statusCode });
+    return describeFailure(error, { host: this.host, hasBegun: this.parser.bytes > 0 });
+  }
+
+  private waitForBody(): void {
+    this.isWaitingForBody = true;
+    const waitMs = Math.min(this.timeoutMs - (performance.now() - this.startedAt), MAX_BODY_WAIT_MS);
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.timeOut(), Math.max(waitMs, 0));
   }
 
   private timeOut(): void {
     const within = `within ${this.timeoutMs} ms`;
-    if (this.line !== null) this.fail('timeout', `no connection to ${this.host} became free ${within}`);
-    else if (this.controller === null)
-      this.fail('connect_timeout', `no connection to ${this.host} ${within}`);
-    else if (this.statusCode === 0) this.fail('timeout', `no answer ${within}`);
-    else this.fail('timeout', `the ${this.statusCode} answer was not complete ${within}`);
-    this.controller?.abort(new Error('timed out'));
+    if (this.parser.head !== null) {
+      this.parser.stop(`it had no end within ${this.elapsedMs()} ms`);
+      this.respond();
+      return;
+    }
+    if (this.queue !== null) this.fail('timeout', `no connection to ${this.host} became free ${within}`);
+    else if (this.connection?.isOpen === true) this.fail('timeout', `no answer ${within}`);
+    else this.fail('connect_timeout', `no connection to ${this.host} ${within}`);
+    this.connection?.destroy(new ConnectionClosed());
   }
 
   private respond(): void {
-    const retryAfter = this.headers['retry-after'] ?? null;
-    this.settle({
+    const { head, note, kept, keptBytes, bodyBytes } = this.parser;
+    if (this.isSettled || head === null) return;
+    const durationMs = this.elapsedMs();
+    const { statusCode, headers } = head;
+    const bytes = kept.length === 1 ? (kept[0] as Buffer) : Buffer.concat(kept);
+    const resultWith = (body: string): SendResult => ({
       kind: 'response',
-      statusCode: this.statusCode,
-      headers: boundedHeaders(this.headers),
-      body: this.bodyText(),
-      retryAfter: Array.isArray(retryAfter) ? (retryAfter[0] ?? null) : retryAfter,
-      durationMs: this.elapsedMs(),
+      statusCode,
+      headers: boundedHeaders(headers),
+      body,
+      retryAfter: headers.get('retry-after') ?? null,
+      note,
+      durationMs,
     });
+    const text = responseText(bytes, bodyBytes > keptBytes, headers);
+    this.settle(typeof text === 'string' ? resultWith(text) : text.then(resultWith));
+    this.connection?.release();
   }
 
   private fail(code: SendFailureCode, message: string): void {
     this.settle({ kind: 'failure', code, message, durationMs: this.elapsedMs() });
   }
 
-  private settle(result: SendResult): void {
-    if (this.settled) return;
-    this.settled = true;
+  private settle(result: SendResult | Promise<SendResult>): void {
+    if (this.isSettled) return;
+    this.isSettled = true;
     clearTimeout(this.timer);
-    this.line?.delete(this);
+    this.queue?.delete(this);
     this.resolve(result);
   }
 
   private elapsedMs(): number {
     return Math.round(performance.now() - this.startedAt);
   }
-
-  private bodyText(): string {
-    if (this.bytesKept === 0) return '';
-    const bytes = this.kept.length === 1 ? (this.kept[0] as Buffer) : Buffer.concat(this.kept);
-    // A character that the limit cut in two is left out; other invalid UTF-8 becomes U+FFFD.
-    const isCut = this.bytesRead > this.bytesKept;
-    return withoutNul(isCut ? new StringDecoder('utf8').write(bytes) : bytes.toString('utf8'));
-  }
 }
 
-/** Lower-case names, several values joined by `, `; what does not fit into the limit is left out. */
-function boundedHeaders(headers: ResponseHeaders): Record<string, string> {
-  const bounded: Record<string, string> = {};
-  let room = MAX_HEADERS_KEPT;
-  for (const name in headers) {
-    const values = headers[name] ?? '';
-    const value = withoutNul(Array.isArray(values) ? values.join(', ') : values);
-    if (name.length + value.length > room) continue;
-    room -= name.length + value.length;
-    bounded[name] = value;
+/** What does not fit into the limit is left out. */
+function boundedHeaders(headers: ReadonlyMap<string, string>): Record<string, string> {
+  const bounded: [string, string][] = [];
+  let free = MAX_HEADERS_KEPT;
+  for (const [name, sent] of headers) {
+    const value = withoutNul(sent);
+    if (name.length + value.length > free) continue;
+    free -= name.length + value.length;
+    bounded.push([withoutNul(name), value]);
   }
-  return bounded;
-}
-
-/** Text in Postgres cannot hold U+0000. */
-function withoutNul(text: string): string {
-  return text.includes('\0') ? text.replaceAll('\0', '') : text;
+  // Not by assignment: a header may be called __proto__.
+  return Object.fromEntries(bounded);
 }

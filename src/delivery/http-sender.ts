@@ -1,15 +1,20 @@
 import { Injectable } from '@nestjs/common';
-import type { buildConnector } from 'undici';
 import type { SendResult } from '../domain/attempt-outcome.js';
 import type { AddressRules } from '../domain/target-address.js';
 import { type InvalidTargetUrl, parseTargetUrl } from '../domain/target-url.js';
-import { guardedConnector, type OnRefused } from './guarded-connector.js';
+import { type Connect, type ConnectTarget, guardedConnector, type OnRefused } from './guarded-connector.js';
 import { HttpExchange } from './http-exchange.js';
-import { MAX_IDLE_MS, OriginPool } from './origin-pool.js';
-import { SenderClosed } from './send-failure.js';
+import { IdleConnections } from './idle-connections.js';
+import { OriginPool } from './origin-pool.js';
+import { InvalidRequest, requestHead } from './request-head.js';
+import { describeFailure, SenderClosed } from './send-failure.js';
 import type { ResolveAddresses } from './target-resolver.js';
 
 export interface OutgoingRequest {
+  /** Whose request it is: connections are never shared between tenants. */
+  tenantId: string;
+  /** Nor between requests that authenticate themselves differently; the same for those that do not. */
+  credential?: string;
   url: string;
   headers: Record<string, string>;
   body: Buffer;
@@ -26,58 +31,68 @@ export interface HttpSenderOptions {
   onRefused?: OnRefused;
   /** Stands in for DNS in tests. */
   resolve?: ResolveAddresses;
+  /** Certificate authorities (PEM) in the place of Node's own, for tests. */
+  ca?: string;
 }
 
 /** What a target URL says, in the parts of which a request is made. */
 interface Target {
   origin: string;
+  protocol: string;
+  hostname: string;
+  port: string;
   host: string;
   path: string;
 }
 
 const MAX_TARGETS = 10_000;
+/** Pools beyond these are dropped when they are unused, also those that remember a server's stray bytes. */
+const MAX_DISTRUSTED_POOLS = 5_000;
+/** Milliseconds between two looks for connections whose time is over. */
+const SWEEP_MS = 1_000;
 
 /**
- * POSTs deliveries. Connections are kept alive per origin and go only where the address rules let them
- * (`guarded-connector.ts`). Redirects are not followed, bodies not decompressed, and no proxy of the
- * environment is used.
+ * POSTs deliveries over HTTP/1.1. Connections are kept alive per tenant, credential and origin, and go only where the
+ * address rules let them (`guarded-connector.ts`). Redirects are not followed, and no proxy of the environment is used.
  */
 @Injectable()
 export class HttpSender {
-  private readonly connect: buildConnector.connector;
+  private readonly connect: Connect;
   private readonly targets = new Map<string, Target>();
   private readonly pools = new Map<string, OriginPool>();
+  private readonly idleConnections = new IdleConnections();
   private readonly sweep: NodeJS.Timeout;
   private isClosed = false;
 
   constructor(private readonly options: HttpSenderOptions) {
     this.connect = guardedConnector(options);
-    this.sweep = setInterval(() => this.letGoOfIdleOrigins(), MAX_IDLE_MS).unref();
+    this.sweep = setInterval(() => this.closeUnused(), SWEEP_MS).unref();
   }
 
   /** Whatever goes wrong is a result; the promise never rejects. */
   send(request: OutgoingRequest): Promise<SendResult> {
+    const { url, headers, body, timeoutMs } = request;
     let target: Target;
+    let head: string;
     try {
-      target = this.targetOf(request.url);
+      target = this.targetOf(url);
+      head = requestHead(target, headers, body.length);
     } catch (error) {
-      const message = `the target URL ${(error as InvalidTargetUrl).message}`;
-      return Promise.resolve({ kind: 'failure', code: 'invalid_target', message, durationMs: 0 });
+      return Promise.resolve(notSent(error as InvalidTargetUrl | InvalidRequest));
     }
-    const { headers, body, timeoutMs } = request;
-    const { origin, host, path } = target;
-    const exchange = new HttpExchange({ method: 'POST', path, headers, body }, host, timeoutMs);
+    const exchange = new HttpExchange(head, body, target.host, timeoutMs);
     if (this.isClosed) exchange.failWith(new SenderClosed());
-    else this.poolOf(origin).submit(exchange);
+    else this.poolOf(request, target).submit(exchange);
     return exchange.result;
   }
 
   /** Ends what is under way as failures (`connection_reset`) and closes all connections. */
-  async close(): Promise<void> {
+  close(): Promise<void> {
     this.isClosed = true;
     clearInterval(this.sweep);
-    await Promise.all([...this.pools.values()].map((pool) => pool.destroy()));
+    for (const pool of this.pools.values()) pool.destroy();
     this.pools.clear();
+    return Promise.resolve();
   }
 
   /** Remembered: to parse a URL costs 5 µs. */
@@ -85,28 +100,48 @@ export class HttpSender {
     let target = this.targets.get(text);
     if (target === undefined) {
       const url = parseTargetUrl(text);
-      target = { origin: url.origin, host: url.host, path: url.pathname + url.search };
-      if (this.targets.size >= MAX_TARGETS) this.targets.clear();
+      const { origin, protocol, port, host } = url;
+      const hostname = url.hostname.replace(/^\[|\]$/g, '');
+      target = { origin, protocol, hostname, port, host, path: url.pathname + url.search };
+      evictFirst(this.targets, MAX_TARGETS);
       this.targets.set(text, target);
     }
     return target;
   }
 
-  private poolOf(origin: string): OriginPool {
-    let pool = this.pools.get(origin);
+  private poolOf({ tenantId, credential = '' }: OutgoingRequest, target: Target): OriginPool {
+    const key = `${tenantId} ${credential} ${target.origin}`;
+    let pool = this.pools.get(key);
     if (pool === undefined) {
-      pool = new OriginPool(origin, this.options.maxConnectionsPerOrigin, this.connect);
-      this.pools.set(origin, pool);
+      const { protocol, hostname, port } = target;
+      const connectTarget: ConnectTarget = { protocol, hostname, port, tenantId };
+      const { maxConnectionsPerOrigin } = this.options;
+      pool = new OriginPool(connectTarget, maxConnectionsPerOrigin, this.connect, this.idleConnections);
+      this.pools.set(key, pool);
     }
     return pool;
   }
 
-  private letGoOfIdleOrigins(): void {
-    const idleSince = performance.now() - MAX_IDLE_MS;
-    for (const [origin, pool] of this.pools) {
-      if (!pool.isIdleSince(idleSince)) continue;
-      this.pools.delete(origin);
-      void pool.destroy();
+  private closeUnused(): void {
+    const now = performance.now();
+    this.idleConnections.closeExpired(now);
+    for (const [key, pool] of this.pools) {
+      const isRemembered = pool.isDistrusted && this.pools.size <= MAX_DISTRUSTED_POOLS;
+      if (pool.isUnused(now) && !isRemembered) this.pools.delete(key);
     }
   }
+}
+
+function notSent(error: InvalidTargetUrl | InvalidRequest): SendResult {
+  const failure =
+    error instanceof InvalidRequest
+      ? describeFailure(error, { host: '', hasBegun: false })
+      : { code: 'invalid_target' as const, message: `the target URL ${error.message}` };
+  return { kind: 'failure', ...failure, durationMs: 0 };
+}
+
+function evictFirst(map: Map<string, unknown>, maxSize: number): void {
+  if (map.size < maxSize) return;
+  const [first] = map.keys();
+  if (first !== undefined) map.delete(first);
 }

@@ -1,71 +1,126 @@
-import { Client, type buildConnector } from 'undici';
+import { Connection, type ConnectionOwner } from './connection.js';
+import type { Connect, ConnectTarget } from './guarded-connector.js';
 import type { HttpExchange } from './http-exchange.js';
+import type { IdleConnections } from './idle-connections.js';
+import { MAX_IDLE_MS } from './response-framing.js';
 import { SenderClosed } from './send-failure.js';
 
-/** Milliseconds for which an unused connection is kept when the server names no time of its own. */
-const KEEP_ALIVE_MS = 4_000;
-/** The longest that a server can ask us to keep an unused connection, and that an unused pool is kept. */
-export const MAX_IDLE_MS = 30_000;
-/** Bytes of a response's header section, as node:http limits them. */
-const MAX_HEADER_BYTES = 16 * 1024;
+/** Milliseconds for which no connection is used twice after a server has sent what nothing asked for. */
+export const DISTRUST_MS = 600_000;
 
 /**
- * The keep-alive connections to one origin: as many as asked for at most, each with one exchange at a time;
- * further exchanges stand in line. undici's own Pool is not used because it (7.30) goes beyond its limit after
- * failed connections, holds requests that timed out, and takes a second connection for the next request of
- * the same tick.
+ * The keep-alive connections of one tenant and credential to one origin: as many as asked for at most, each with one
+ * exchange at a time; further exchanges wait in a queue.
+ *
+ * An answer has nothing in HTTP/1.1 that names its request, so what a server sends too late could be taken for the
+ * answer to the next request. Therefore a connection rests for a whole turn of the event loop before it is used again:
+ * what has come meanwhile ends it, and from then on this pool uses each connection once.
  */
-export class OriginPool {
+export class OriginPool implements ConnectionOwner {
   private readonly idle: Connection[] = [];
+  private resting: Connection[] = [];
   private readonly busy = new Set<Connection>();
-  private readonly line = new Set<HttpExchange>();
+  private readonly queue = new Set<HttpExchange>();
   private lastUsedAt = performance.now();
+  private distrustUntil = 0;
   private isDestroyed = false;
 
   constructor(
-    private readonly origin: string,
+    private readonly target: ConnectTarget,
     private readonly maxConnections: number,
-    private readonly connect: buildConnector.connector,
+    private readonly connect: Connect,
+    private readonly idleConnections: IdleConnections,
   ) {}
 
   /** Sends the exchange on a free connection, or as soon as there is one. */
   submit(exchange: HttpExchange): void {
-    if (this.busy.size < this.maxConnections) {
-      // The one used last is the likeliest to be open still.
-      this.carry(exchange, this.idle.pop() ?? new Connection(this.origin, this.connect));
-    } else {
-      this.line.add(exchange);
-      exchange.line = this.line;
+    const isWorthWaiting = this.queue.size < this.resting.length;
+    if (!isWorthWaiting && this.busy.size + this.resting.length < this.maxConnections) {
+      this.carry(exchange, this.takeIdle() ?? this.newConnection());
+      return;
     }
+    this.queue.add(exchange);
+    exchange.queue = this.queue;
   }
 
-  isIdleSince(time: number): boolean {
-    return this.busy.size === 0 && this.lastUsedAt <= time;
+  isUnused(now: number): boolean {
+    const isQuiet = this.busy.size + this.resting.length === 0 && this.lastUsedAt + MAX_IDLE_MS <= now;
+    return isQuiet && this.idle.length === 0;
+  }
+
+  get isDistrusted(): boolean {
+    return this.distrustUntil > performance.now();
   }
 
   /** Ends all exchanges as failures and closes all connections. */
-  async destroy(): Promise<void> {
+  destroy(): void {
     this.isDestroyed = true;
     const reason = new SenderClosed();
-    for (const exchange of this.line) exchange.failWith(reason);
-    await Promise.all([...this.busy, ...this.idle].map((connection) => connection.destroy(reason)));
+    for (const exchange of this.queue) exchange.failWith(reason);
+    for (const connection of this.busy) connection.destroy(reason);
+    for (const connection of [...this.idle, ...this.resting]) connection.close();
+  }
+
+  onStray(): void {
+    this.distrustUntil = performance.now() + DISTRUST_MS;
+    for (const connection of [...this.idle, ...this.resting]) connection.close();
+  }
+
+  onIdleClosed(connection: Connection): void {
+    this.idleConnections.delete(connection);
+    const index = this.idle.indexOf(connection);
+    if (index !== -1) this.idle.splice(index, 1);
+  }
+
+  private newConnection(): Connection {
+    return new Connection(this.connect, this.target, this);
+  }
+
+  /** The one used last is the likeliest to be open still. */
+  private takeIdle(): Connection | undefined {
+    const now = performance.now();
+    let connection: Connection | undefined;
+    while ((connection = this.idle.at(-1)) !== undefined) {
+      if (connection.expiresAt > now) {
+        this.idle.pop();
+        this.idleConnections.delete(connection);
+        return connection;
+      }
+      connection.close();
+    }
+    return undefined;
   }
 
   private carry(exchange: HttpExchange, connection: Connection): void {
     this.busy.add(connection);
-    exchange.onFree = (error) => {
+    connection.carry(exchange, (error) => {
       this.busy.delete(connection);
-      if (error === null) this.keep(connection);
+      this.lastUsedAt = performance.now();
+      if (error === null) this.rest(connection);
       else this.replace(connection, exchange, error);
-    };
-    connection.dispatch(exchange);
+    });
   }
 
-  private keep(connection: Connection): void {
-    connection.isReused = true;
-    this.idle.push(connection);
-    this.lastUsedAt = performance.now();
-    this.serveLine();
+  private rest(connection: Connection): void {
+    if (this.isDestroyed || this.isDistrusted) {
+      connection.close();
+      this.serveQueue();
+      return;
+    }
+    this.resting.push(connection);
+    if (this.resting.length > 1) return;
+    // The first of the two comes before sockets are read again, the second after.
+    setImmediate(() => setImmediate(() => this.endRest()));
+  }
+
+  private endRest(): void {
+    const rested = this.resting.filter((connection) => !connection.isDestroyed);
+    this.resting = [];
+    for (const connection of rested) {
+      this.idle.push(connection);
+      this.idleConnections.add(connection);
+    }
+    this.serveQueue();
   }
 
   /**
@@ -74,52 +129,20 @@ export class OriginPool {
    * deliveries are at least once, and their id lets the subscriber drop a copy.
    */
   private replace(connection: Connection, exchange: HttpExchange, error: Error): void {
-    // undici would open the connection again for the request that failed.
-    void connection.destroy(error);
     if (connection.isReused && exchange.isLostUnanswered(error) && !this.isDestroyed) {
-      this.carry(exchange, new Connection(this.origin, this.connect));
+      this.carry(exchange, this.newConnection());
       return;
     }
     exchange.failWith(error);
-    this.lastUsedAt = performance.now();
-    this.serveLine();
+    this.serveQueue();
   }
 
-  private serveLine(): void {
-    const [next] = this.line;
-    if (next === undefined) return;
-    this.line.delete(next);
-    next.line = null;
-    this.submit(next);
-  }
-}
-
-/** One keep-alive connection, made when it is first needed and again when it was closed while idle. */
-class Connection {
-  /** The open socket has carried an exchange before. */
-  isReused = false;
-  private readonly client: Client;
-
-  constructor(origin: string, connect: buildConnector.connector) {
-    this.client = new Client(origin, {
-      connect,
-      keepAliveTimeout: KEEP_ALIVE_MS,
-      keepAliveMaxTimeout: MAX_IDLE_MS,
-      maxHeaderSize: MAX_HEADER_BYTES,
-      // The exchange has one timeout of its own for everything.
-      headersTimeout: 0,
-      bodyTimeout: 0,
-    });
-    this.client.on('connect', () => {
-      this.isReused = false;
-    });
-  }
-
-  dispatch(exchange: HttpExchange): void {
-    this.client.dispatch(exchange.request, exchange);
-  }
-
-  destroy(reason: Error): Promise<void> {
-    return this.client.destroy(reason);
+  private serveQueue(): void {
+    for (const next of this.queue) {
+      if (this.busy.size + this.resting.length >= this.maxConnections) return;
+      this.queue.delete(next);
+      next.queue = null;
+      this.carry(next, this.takeIdle() ?? this.newConnection());
+    }
   }
 }

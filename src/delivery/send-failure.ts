@@ -1,5 +1,7 @@
 import type { SendFailureCode } from '../domain/attempt-outcome.js';
-import { BlockedTarget, UnresolvedTarget } from './guarded-connector.js';
+import { BlockedTarget, ConnectTimeout, UnresolvedTarget } from './guarded-connector.js';
+import { InvalidRequest } from './request-head.js';
+import { InvalidResponse } from './response-parser.js';
 
 /** Why there was no whole response: a code for rules, a sentence for people. */
 export interface SendFailure {
@@ -14,44 +16,49 @@ export class SenderClosed extends Error {
   }
 }
 
+/** The connection was closed, by the server or by us, without an error of its own. */
+export class ConnectionClosed extends Error {}
+
+/** On a reused connection, an answer was there before its request was sent: it is the answer to something else. */
+export class AnsweredTooEarly extends ConnectionClosed {}
+
 /** What was known about the exchange when it failed. */
 export interface FailureScene {
   /** Host and port for people, e.g. `hooks.example.com:443`. */
   host: string;
-  /** 0 until the response's header section was read. */
-  statusCode: number;
+  /** Bytes of an answer had come, but not all of its head. */
+  hasBegun: boolean;
 }
 
-/** Translates what undici, node:net and node:tls throw. */
+/** Translates what ends an exchange: our own errors, and those of node:net and node:tls. */
 export function describeFailure(error: Error, scene: FailureScene): SendFailure {
   if (error instanceof BlockedTarget) return { code: 'blocked_target', message: error.message };
   if (error instanceof UnresolvedTarget) return { code: 'dns', message: error.message };
   if (error instanceof SenderClosed) return { code: 'connection_reset', message: error.message };
+  if (error instanceof InvalidRequest) {
+    return { code: 'invalid_target', message: `the request cannot be sent: ${error.message}` };
+  }
+  const so = scene.hasBegun ? 'in the middle of the headers of its answer' : 'before it answered';
+  if (error instanceof ConnectTimeout) {
+    return { code: 'connect_timeout', message: `no connection to ${scene.host} within the connect timeout` };
+  }
+  if (error instanceof InvalidResponse) {
+    return { code: 'protocol', message: `no valid HTTP response from ${scene.host}: ${error.message}` };
+  }
+  if (error instanceof ConnectionClosed) {
+    return { code: 'connection_reset', message: `connection closed by ${scene.host} ${so}` };
+  }
 
   const { code, syscall, peer } = detailsOf(error, scene.host);
-  const so =
-    scene.statusCode === 0 ? 'before it answered' : `in the middle of its ${scene.statusCode} answer`;
   switch (code) {
     case 'ECONNREFUSED':
       return { code: 'connection_refused', message: `connection refused by ${peer}` };
-    case 'UND_ERR_CONNECT_TIMEOUT':
-      return { code: 'connect_timeout', message: `no connection to ${peer} within the connect timeout` };
     case 'ETIMEDOUT':
       if (syscall === 'connect') return { code: 'connect_timeout', message: `no connection to ${peer}` };
       return { code: 'connection_reset', message: `connection to ${peer} lost ${so}` };
     case 'ECONNRESET':
     case 'EPIPE':
       return { code: 'connection_reset', message: `connection reset by ${peer} ${so}` };
-    case 'UND_ERR_SOCKET':
-      if (error.message === 'bad response' || error.message === 'bad upgrade') break;
-      return { code: 'connection_reset', message: `connection closed by ${peer} ${so}` };
-    case 'UND_ERR_INVALID_ARG':
-    case 'UND_ERR_NOT_SUPPORTED':
-      return { code: 'invalid_target', message: `the request cannot be sent: ${error.message}` };
-    case 'UND_ERR_HEADERS_OVERFLOW':
-      return { code: 'protocol', message: `the response headers of ${peer} are too large` };
-    case 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH':
-      return { code: 'protocol', message: `the response body of ${peer} is not as long as it announced` };
   }
   if (TLS_CODE.test(code)) return { code: 'tls', message: `TLS with ${scene.host}: ${tlsReason(error)}` };
   if (syscall === 'connect') return { code: 'connection_refused', message: `no way to ${peer} (${code})` };

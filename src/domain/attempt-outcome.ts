@@ -23,6 +23,8 @@ export type SendResult =
       body: string;
       /** The Retry-After header as it was sent. */
       retryAfter: string | null;
+      /** In which way the answer was not complete; the head decides all the same. */
+      note: string | null;
       durationMs: number;
     }
   | { kind: 'failure'; code: SendFailureCode; message: string; durationMs: number };

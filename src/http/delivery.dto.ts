@@ -82,8 +82,21 @@ export class AttemptResponse {
   @ApiProperty({ type: Boolean, example: false })
   success!: boolean;
 
-  @ApiProperty({ type: String, nullable: true, example: 'HTTP 503' })
+  @ApiProperty({
+    type: String,
+    nullable: true,
+    description: 'Why it failed; null when it was delivered.',
+    example: 'HTTP 503',
+  })
   error!: string | null;
+
+  @ApiProperty({
+    type: String,
+    nullable: true,
+    description: 'Of a delivered attempt: in which way the answer was not complete after its headers.',
+    example: null,
+  })
+  note!: string | null;
 
   @ApiProperty({
     type: 'object',
@@ -96,7 +109,7 @@ export class AttemptResponse {
   @ApiProperty({
     type: String,
     nullable: true,
-    description: 'At most the first 4 KiB.',
+    description: 'At most the first 4 KiB, decompressed and in its charset where both are known.',
     example: 'try later',
   })
   response_body!: string | null;
@@ -108,7 +121,8 @@ export class AttemptResponse {
       duration_ms: row.duration_ms,
       status_code: row.status_code,
       success: row.success,
-      error: row.error,
+      error: row.success ? null : row.error,
+      note: row.success ? row.error : null,
       response_headers: row.response_headers,
       response_body: row.response_body,
     };

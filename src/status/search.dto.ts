@@ -52,9 +52,9 @@ const IsStatusCode = () =>
     validator: {
       validate: (value) =>
         typeof value === 'string'
-          ? /^[1-5]xx$/.test(value)
-          : Number.isInteger(value) && (value as number) >= 100 && (value as number) <= 599,
-      defaultMessage: () => 'must be a number from 100 to 599, or one of "1xx" to "5xx"',
+          ? /^[1-9]xx$/.test(value)
+          : Number.isInteger(value) && (value as number) >= 100 && (value as number) <= 999,
+      defaultMessage: () => 'must be a number from 100 to 999, or one of "1xx" to "9xx"',
     },
   });
 
@@ -167,8 +167,8 @@ export class SearchDto {
 
   @ApiPropertyOptional({
     oneOf: [
-      { type: 'integer', minimum: 100, maximum: 599 },
-      { type: 'string', enum: ['1xx', '2xx', '3xx', '4xx', '5xx'] },
+      { type: 'integer', minimum: 100, maximum: 999 },
+      { type: 'string', enum: ['1xx', '2xx', '3xx', '4xx', '5xx', '6xx', '7xx', '8xx', '9xx'] },
     ],
     description: 'Of the last answer.',
     example: '5xx',

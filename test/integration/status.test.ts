@@ -125,6 +125,7 @@ describe('deliveries', () => {
         status_code: 500,
         success: false,
         error: 'The subscriber answered 500.',
+        note: null,
         response_headers: { 'content-type': 'text/plain' },
         response_body: 'no',
       })),

@@ -147,7 +147,7 @@ const RECORD_RESULTS = {
       set status = r.status, leased_until = null,
           attempt_count = d.attempt_count - (r.started_at is null)::int,
           next_attempt_at = now() + make_interval(secs => r.retry_in_ms / 1000),
-          last_status_code = r.status_code, last_error = r.error,
+          last_status_code = r.status_code, last_error = case when not r.success then r.error end,
           completed_at = case when r.retry_in_ms is null then now() end,
           dead_reason = r.dead_reason, dead_at = case when r.dead_reason is not null then now() end
       from result r

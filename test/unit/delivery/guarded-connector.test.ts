@@ -31,7 +31,8 @@ function aSender(allow: string, resolve?: ResolveAddresses) {
     ...(resolve && { resolve }),
   });
   stops.push(() => sender.close());
-  const send = (url: string) => sender.send({ url, headers: {}, body: Buffer.from('{}'), timeoutMs: 2_000 });
+  const send = (url: string) =>
+    sender.send({ tenantId: 't', url, headers: {}, body: Buffer.from('{}'), timeoutMs: 2_000 });
   return { send, refusals };
 }
 
@@ -216,8 +217,13 @@ describe('DNS', () => {
       resolve,
     });
     const socket = await new Promise<Socket>((done, failed) => {
-      const target = { hostname: 'rebinding.test', protocol: 'http:', port: String(server.port) };
-      connect(target, (error, socket) => (socket ? done(socket) : failed(error)));
+      const target = {
+        tenantId: 't',
+        hostname: 'rebinding.test',
+        protocol: 'http:',
+        port: String(server.port),
+      };
+      connect(target, (error, socket) => (socket ? done(socket) : failed(error ?? new Error())));
     });
     expect(socket.remoteAddress).toBe('127.0.0.1');
     socket.destroy();

@@ -1,4 +1,4 @@
-import { gzipSync } from 'node:zlib';
+import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync } from 'node:zlib';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import {
   HttpSender,
@@ -7,6 +7,11 @@ import {
 } from '../../../src/delivery/http-sender.js';
 import { AddressRules } from '../../../src/domain/target-address.js';
 import { answer, endless, LoopbackServer, type Behaviour } from './loopback-server.js';
+
+/** Text that compresses badly. */
+const NOISE = Array.from({ length: 4_000 }, (_, i) =>
+  ((i * 2_654_435_761) % 4_294_967_296).toString(36),
+).join('');
 
 const stops: (() => Promise<void>)[] = [];
 
@@ -34,7 +39,7 @@ function aSender(options: Partial<HttpSenderOptions> = {}): HttpSender {
 }
 
 function aRequest(url: string, changes: Partial<OutgoingRequest> = {}): OutgoingRequest {
-  return { url, headers: {}, body: Buffer.from('{"a": 1}'), timeoutMs: 5_000, ...changes };
+  return { tenantId: 't', url, headers: {}, body: Buffer.from('{"a": 1}'), timeoutMs: 5_000, ...changes };
 }
 
 /** Sends one request to a server with this behaviour. */
@@ -136,10 +141,34 @@ describe('a response', () => {
     expect((await sendTo(answer(200, [], sent))).result).toMatchObject({ body });
   });
 
-  it('is not decompressed', async () => {
-    const sent = gzipSync('x'.repeat(5_000));
-    const { result } = await sendTo(answer(200, ['content-encoding: gzip'], sent));
-    expect(result).toMatchObject({ body: sent.toString().replaceAll('\0', '') });
+  it.each<[string, string[], Buffer, string]>([
+    ['gzip', ['content-encoding: gzip'], gzipSync('hello'), 'hello'],
+    ['gzip in capitals', ['content-encoding: GZIP'], gzipSync('hello'), 'hello'],
+    ['deflate', ['content-encoding: deflate'], deflateSync('hello'), 'hello'],
+    ['deflate without its header', ['content-encoding: deflate'], deflateRawSync('hello'), 'hello'],
+    ['brotli', ['content-encoding: br'], brotliCompressSync('hello'), 'hello'],
+    ['a gzip bomb', ['content-encoding: gzip'], gzipSync(Buffer.alloc(30_000_000, 'x')), 'x'.repeat(4096)],
+    [
+      'gzip that is cut',
+      ['content-encoding: gzip'],
+      gzipSync(NOISE).subarray(0, 30_000),
+      NOISE.slice(0, 4096),
+    ],
+    ['gzip that is none', ['content-encoding: gzip'], Buffer.from('hello'), 'hello'],
+    ['an unknown coding', ['content-encoding: zstd'], Buffer.from('hello'), 'hello'],
+    ['ISO-8859-1', ['content-type: text/plain; charset=iso-8859-1'], Buffer.from('é', 'latin1'), 'é'],
+    ['Shift_JIS', ['content-type: text/html;charset="Shift_JIS"'], Buffer.from([0x83, 0x65]), 'テ'],
+    ['UTF-16', ['content-type: text/plain; charset=utf-16le'], Buffer.from('héllo', 'utf16le'), 'héllo'],
+    ['an unknown charset', ['content-type: text/plain; charset=klingon'], Buffer.from('hé'), 'hé'],
+    [
+      'gzip of ISO-8859-1',
+      ['content-encoding: gzip', 'content-type: text/plain; charset=latin1'],
+      gzipSync(Buffer.from('é', 'latin1')),
+      'é',
+    ],
+  ])('is kept as text for people: %s', async (_, headers, sent, body) => {
+    const { result } = await sendTo(answer(200, headers, sent));
+    expect(result).toMatchObject({ kind: 'response', statusCode: 200, body, note: null });
   });
 
   it('keeps a bounded record of headers, several values of a name joined', async () => {
@@ -184,48 +213,36 @@ describe('a failure', () => {
       'connection reset by HOST before it answered',
     ],
     [
-      'closed in the middle',
-      (s) => s.end('HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf'),
+      'closed in the middle of the head',
+      (s) => s.end('HTTP/1.1 200 OK\r\ncontent-le'),
       'connection_reset',
-      'connection closed by HOST in the middle of its 200 answer',
+      'connection closed by HOST in the middle of the headers of its answer',
     ],
     [
       'garbage',
       (s) => s.write('SSH-2.0-OpenSSH_9.2\r\n\r\n'),
       'protocol',
-      'no valid HTTP response from HOST: Response does not match the HTTP/1.1 protocol (Expected HTTP/',
-    ],
-    [
-      'NUL in a header',
-      answer(200, ['x: a\0b']),
-      'protocol',
-      'no valid HTTP response from HOST: Response does',
+      'no valid HTTP response from HOST: it does not begin with HTTP/1.0 or HTTP/1.1',
     ],
     [
       'an upgrade',
       answer(101, ['upgrade: x', 'connection: upgrade']),
       'protocol',
-      'no valid HTTP response from',
+      'no valid HTTP response from HOST: it switched protocols (101), which was not asked for',
     ],
     [
       'huge headers',
-      answer(200, [`x: ${'x'.repeat(20_000)}`]),
+      answer(200, [`x: ${'x'.repeat(70_000)}`]),
       'protocol',
-      'the response headers of HOST are too',
+      'no valid HTTP response from HOST: response headers larger than 65536 bytes',
     ],
     [
       'endless headers',
-      endless('HTTP/1.1 200 OK\r\n', Buffer.from('a: b\r\n'.repeat(100))),
+      endless('HTTP/1.1 200 OK\r\n', Buffer.from('a: b\r\n'.repeat(2_000))),
       'protocol',
-      'the response headers of HOST are too large',
+      'no valid HTTP response from HOST: response headers larger than 65536 bytes',
     ],
     ['a hang', () => undefined, 'timeout', 'no answer within 150 ms'],
-    [
-      'a dripping body',
-      endless('HTTP/1.1 200 OK\r\n\r\n', Buffer.from('x'), 5),
-      'timeout',
-      'the 200 answer was not complete within 150 ms',
-    ],
     [
       'dripping headers',
       endless('HTTP/1.1 200 OK\r\n', Buffer.from('a: b\r\n'), 5),
@@ -234,9 +251,9 @@ describe('a failure', () => {
     ],
     [
       'endless informational answers',
-      endless('', Buffer.from('HTTP/1.1 102 Processing\r\n\r\n'), 5),
-      'timeout',
-      'no answer within 150 ms',
+      endless('', Buffer.from('HTTP/1.1 102 Processing\r\n\r\n'), 1),
+      'protocol',
+      'no valid HTTP response from HOST: more than 16 informational answers',
     ],
   ])('%s', async (_, behave, code, message) => {
     const { server, result } = await sendTo(behave, { timeoutMs: 150 });

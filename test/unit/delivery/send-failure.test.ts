@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { describeFailure } from '../../../src/delivery/send-failure.js';
 
-const scene = { host: 'hooks.example.com', statusCode: 0 };
+const scene = { host: 'hooks.example.com', hasBegun: false };
 
 function errorWith(message: string, details: object): Error {
   return Object.assign(new Error(message), details);
@@ -53,9 +53,9 @@ describe('what an error of the network means', () => {
     expect(describeFailure(error, scene).message).toBe(
       'connection to hooks.example.com lost before it answered',
     );
-    expect(describeFailure(error, { ...scene, statusCode: 200 })).toEqual({
+    expect(describeFailure(error, { ...scene, hasBegun: true })).toEqual({
       code: 'connection_reset',
-      message: 'connection to hooks.example.com lost in the middle of its 200 answer',
+      message: 'connection to hooks.example.com lost in the middle of the headers of its answer',
     });
   });
 });

@@ -148,6 +148,7 @@ describe('a sender', () => {
     );
     const send = (host: string) =>
       sender.send({
+        tenantId: 't',
         url: `http://${host}:${server.port}/`,
         headers: {},
         body: Buffer.from('{}'),

@@ -19,6 +19,7 @@ const response = (statusCode: number, retryAfter: string | null = null): SendRes
   headers: {},
   body: '',
   retryAfter,
+  note: null,
   durationMs: 1,
 });
 const failure = (code: SendFailureCode): SendResult => ({
