@@ -30,6 +30,7 @@ const PLAN = {
   poolSize: 10,
   /** The connection that listens for changes. */
   connectionsBesidePool: 1,
+  readPoolSize: 4,
   /** Beyond the payload, on the wire to a subscriber: head, signature, TLS and TCP. */
   headBytes: 900,
 };
@@ -97,8 +98,8 @@ function machines(costs: Costs): string {
     ],
     [
       'connections to PostgreSQL, at most',
-      `processes × ${PLAN.poolSize + PLAN.connectionsBesidePool}`,
-      (n) => whole(all(n) * (PLAN.poolSize + PLAN.connectionsBesidePool)),
+      `processes × ${PLAN.poolSize + PLAN.connectionsBesidePool} + api × ${PLAN.readPoolSize}`,
+      (n) => whole(all(n) * (PLAN.poolSize + PLAN.connectionsBesidePool) + apis(n) * PLAN.readPoolSize),
     ],
     [
       'to subscribers, Mbit/s',

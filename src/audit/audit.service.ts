@@ -2,28 +2,27 @@ import { Injectable } from '@nestjs/common';
 import { invalidRequest } from '../domain/errors.js';
 import type { Caller } from '../http/auth.guard.js';
 import { pageResponse, PageQuery } from '../http/paging.dto.js';
-import { AuditRepository } from '../persistence/repositories/audit.repository.js';
+import { ReadSide } from '../persistence/read-side.js';
 import { AuditEntryResponse, AuditPageResponse, AuditQuery } from './audit.dto.js';
 
 /** Who did what. */
 @Injectable()
 export class AuditService {
-  constructor(private readonly entries: AuditRepository) {}
+  constructor(private readonly reads: ReadSide) {}
 
   /** What the caller may see. @throws Problem invalid_request for a tenant that asks about another one */
   async list(caller: Caller, query: AuditQuery): Promise<AuditPageResponse> {
+    const { audit } = this.reads.settings;
     const page = PageQuery.toRequest(query);
     const filter = AuditQuery.toFilter(query);
     const tenantId = query.tenant_id?.toLowerCase();
     if (caller.kind === 'tenant') {
       if (tenantId !== undefined && tenantId !== caller.tenantId) throw notForTenants();
-      const own = await this.entries.list(caller.tenantId, page, filter);
+      const own = await audit.list(caller.tenantId, page, filter);
       return pageResponse(own, (row) => AuditEntryResponse.forTenant(row));
     }
     const rows =
-      tenantId === undefined
-        ? await this.entries.listAll(page, filter)
-        : await this.entries.list(tenantId, page, filter);
+      tenantId === undefined ? await audit.listAll(page, filter) : await audit.list(tenantId, page, filter);
     return pageResponse(rows, (row) => AuditEntryResponse.from(row));
   }
 }

@@ -28,6 +28,7 @@ const VARIABLES = {
   HOST: text(),
   DATABASE_URL: url(['postgres:', 'postgresql:']),
   DATABASE_POOL_SIZE: wholeNumber(10, 4, 500),
+  DATABASE_READ_POOL_SIZE: wholeNumber(4, 2, 500),
   DATABASE_READ_URL: url(['postgres:', 'postgresql:']),
   REDIS_URL: variable<string | null>(null, (value) => (readRedisUrl(value), value)),
   QUEUE_PREFIX: variable('posthorn', (value) => {
@@ -91,6 +92,8 @@ export class Config {
   /** Empty until the embedded Postgres runs, when no DATABASE_URL was given. */
   readonly databaseUrl: string;
   readonly databasePoolSize: number;
+  /** Connections for what people look at, beside the others; as many to a replica. */
+  readonly databaseReadPoolSize: number;
   /** A replica for the read side; null: everything is read from the primary. */
   readonly databaseReadUrl: string | null;
   /** Null: the in-process lane scheduler, for a single process. See {@link readRedisUrl} for its forms. */
@@ -150,6 +153,7 @@ export class Config {
     this.host = values.HOST ?? (embedded ? '127.0.0.1' : '0.0.0.0');
     this.databaseUrl = values.DATABASE_URL ?? '';
     this.databasePoolSize = values.DATABASE_POOL_SIZE;
+    this.databaseReadPoolSize = values.DATABASE_READ_POOL_SIZE;
     this.databaseReadUrl = values.DATABASE_READ_URL;
     this.redisUrl = values.REDIS_URL;
     this.queuePrefix = values.QUEUE_PREFIX;

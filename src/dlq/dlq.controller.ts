@@ -10,7 +10,7 @@ import { BulkWork } from '../http/tenant-turns.js';
 import { UuidParam } from '../http/uuid-param.pipe.js';
 import {
   DeadLetterDetailResponse,
-  DeadLetterFilterDto,
+  DeadLetterChangeDto,
   DeadLetterPageResponse,
   DeadLetterQuery,
   MatchedResponse,
@@ -46,14 +46,14 @@ export class DlqController {
     summary: 'Retry all dead letters that match',
     description:
       'Each one is opened again with a fresh budget of attempts and keeps its history. Those whose subscription was ' +
-      'deleted stay as they are and are not counted. `{}` means all, and must be sent. The work is done in batches; ' +
-      'should it be cut off in the middle, call it again for the rest.',
+      'deleted stay as they are and are not counted. `{}` means all, and must be sent. The work is done in batches, and ' +
+      'for ten seconds at most; `next_cursor` goes on with the rest.',
   })
   @ApiOkResponse({ type: MatchedResponse })
   @ApiProblems('malformed_json', 'invalid_request')
   retryDeadLetters(
     @TenantId() tenantId: string,
-    @Body() filter: DeadLetterFilterDto,
+    @Body() filter: DeadLetterChangeDto,
   ): Promise<MatchedResponse> {
     return this.dlq.retryMatching(tenantId, filter);
   }
@@ -73,7 +73,7 @@ export class DlqController {
   @ApiProblems('malformed_json', 'invalid_request')
   discardDeadLetters(
     @TenantId() tenantId: string,
-    @Body() filter: DeadLetterFilterDto,
+    @Body() filter: DeadLetterChangeDto,
   ): Promise<MatchedResponse> {
     return this.dlq.discardMatching(tenantId, filter);
   }

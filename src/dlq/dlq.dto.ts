@@ -1,5 +1,5 @@
 import { ApiProperty, ApiPropertyOptional, IntersectionType } from '@nestjs/swagger';
-import { IsIn, IsUUID, ValidateBy } from 'class-validator';
+import { IsIn, IsString, IsUUID, ValidateBy } from 'class-validator';
 import { DEAD_REASONS, type DeadReason } from '../domain/delivery-status.js';
 import { isEventType } from '../domain/event-type.js';
 import { ANY_JSON, PAYLOAD_BASE64 } from '../http/any-json.js';
@@ -116,4 +116,25 @@ export class DeadLetterPageResponse extends PageResponse {
 export class MatchedResponse {
   @ApiProperty({ type: Number, description: 'How many dead letters were changed.', example: 1250 })
   matched!: number;
+
+  @ApiProperty({
+    type: String,
+    nullable: true,
+    description:
+      'Null when all dead letters were looked at. Else the time for one request was over: send the same filter with this ' +
+      'as `cursor` for the rest.',
+    example: null,
+  })
+  next_cursor!: string | null;
+}
+
+/** Which dead letters to change. */
+export class DeadLetterChangeDto extends DeadLetterFilterDto {
+  @ApiPropertyOptional({
+    description: 'The `next_cursor` of the answer before, to go on where that ended.',
+    example: 'AZjA3npeexydPl8KGyw9Tg',
+  })
+  @MayBeLeftOut()
+  @IsString({ message: 'must be the next_cursor of an earlier answer' })
+  cursor?: string;
 }

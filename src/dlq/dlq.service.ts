@@ -3,10 +3,12 @@ import { notFound, Problem } from '../domain/errors.js';
 import { DeliveryResponse } from '../http/delivery.dto.js';
 import { pageResponse, PageQuery } from '../http/paging.dto.js';
 import { withPayload } from '../http/raw-json.js';
+import { decodeCursor, encodeCursor } from '../persistence/page.js';
 import { ReadSide } from '../persistence/read-side.js';
 import { DeadLetterBatch, DeadLetterRepository } from '../persistence/repositories/dead-letter.repository.js';
 import { LaneScheduler } from '../queue/lane-scheduler.js';
 import {
+  DeadLetterChangeDto,
   DeadLetterDetailResponse,
   DeadLetterFilterDto,
   DeadLetterPageResponse,
@@ -26,7 +28,9 @@ export class DlqService {
 
   async list(tenantId: string, query: DeadLetterQuery): Promise<DeadLetterPageResponse> {
     const filter = DeadLetterFilterDto.toFilter(query);
-    const page = await this.reads.late.deadLetters.list(tenantId, PageQuery.toRequest(query), filter);
+    const page = await this.reads.late(({ deadLetters }) =>
+      deadLetters.list(tenantId, PageQuery.toRequest(query), filter),
+    );
     return pageResponse(page, (row) => DeadLetterResponse.from(row));
   }
 
@@ -38,11 +42,8 @@ export class DlqService {
     const found = await this.reads.find(async ({ deadLetters, deliveries, events }) => {
       const row = await deadLetters.find(tenantId, id);
       if (!row) return undefined;
-      const [attempts, payload] = await Promise.all([
-        deliveries.attempts(tenantId, id),
-        events.payload(tenantId, row.event_id),
-      ]);
-      return payload && { row, attempts, payload };
+      const payload = await events.payload(tenantId, row.event_id);
+      return payload && { row, attempts: await deliveries.attempts(tenantId, id), payload };
     });
     if (!found) throw notFound('dead letter', id);
     const { row, attempts, payload } = found;
@@ -63,9 +64,9 @@ export class DlqService {
   }
 
   /** Retries all that match and have a subscription. Every batch is a commit: what was done before a failure stays. */
-  retryMatching(tenantId: string, dto: DeadLetterFilterDto): Promise<MatchedResponse> {
+  retryMatching(tenantId: string, dto: DeadLetterChangeDto): Promise<MatchedResponse> {
     const filter = DeadLetterFilterDto.toFilter(dto);
-    return changeAll(async (after) => {
+    return changeAll(dto.cursor, async (after) => {
       const batch = await this.deadLetters.reopenBatch(tenantId, filter, after);
       await this.lanes.wake(batch.subscriptionIds);
       return batch;
@@ -73,9 +74,9 @@ export class DlqService {
   }
 
   /** Discards all that match, in batches as well. */
-  discardMatching(tenantId: string, dto: DeadLetterFilterDto): Promise<MatchedResponse> {
+  discardMatching(tenantId: string, dto: DeadLetterChangeDto): Promise<MatchedResponse> {
     const filter = DeadLetterFilterDto.toFilter(dto);
-    return changeAll((after) => this.deadLetters.discardBatch(tenantId, filter, after));
+    return changeAll(dto.cursor, (after) => this.deadLetters.discardBatch(tenantId, filter, after));
   }
 
   private async whyNotReopened(tenantId: string, id: string): Promise<Problem> {
@@ -87,15 +88,20 @@ export class DlqService {
   }
 }
 
+/** No further batch is begun after this time: others wait for their turn, and clients for an answer. */
+const CHANGE_MS = 10_000;
+
 async function changeAll(
+  cursor: string | undefined,
   changeBatch: (after: string | null) => Promise<DeadLetterBatch>,
 ): Promise<MatchedResponse> {
+  const endsAt = performance.now() + CHANGE_MS;
   let matched = 0;
-  let after: string | null = null;
+  let after = decodeCursor(cursor);
   do {
     const batch: DeadLetterBatch = await changeBatch(after);
     matched += batch.changed;
     after = batch.next;
-  } while (after !== null);
-  return { matched };
+  } while (after !== null && performance.now() < endsAt);
+  return { matched, next_cursor: after === null ? null : encodeCursor(after) };
 }

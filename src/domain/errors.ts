@@ -30,6 +30,7 @@ export const PROBLEMS = {
   rate_limited: { status: 429, title: 'Too many requests of this tenant' },
   headers_too_large: { status: 431, title: 'The headers are too large' },
   internal: { status: 500, title: 'Something went wrong on our side' },
+  query_timeout: { status: 503, title: 'The request takes the database too long' },
   unavailable: { status: 503, title: 'The service cannot answer right now' },
 } as const satisfies Record<string, { status: number; title: string }>;
 

@@ -4,7 +4,7 @@ import type { Logger } from 'pino';
 import { FieldError, Problem, ProblemCode, PROBLEMS } from '../domain/errors.js';
 import { LOGGER } from '../observability/logger.js';
 import { Metrics } from '../observability/metrics.js';
-import { isTemporary } from '../persistence/database.js';
+import { isCancelled, isTemporary } from '../persistence/database.js';
 
 declare module 'fastify' {
   interface FastifyReply {
@@ -121,6 +121,14 @@ export function toProblem(error: unknown): Problem {
   if (known) return new Problem(...known);
   if (statusCode !== undefined && statusCode < 500) {
     return new Problem(BY_STATUS[statusCode] ?? 'invalid_request', (error as Error).message);
+  }
+  if (isCancelled(error)) {
+    return new Problem(
+      'query_timeout',
+      'The database needed more time for this than one request may take. Ask for less: a shorter time, a further filter, ' +
+        'or a smaller limit.',
+      { retryAfterSeconds: 5 },
+    );
   }
   if (isDatabaseOutage(error)) {
     return new Problem(

@@ -8,15 +8,15 @@ import { Turns } from './turns.js';
 /** So many requests of a tenant wait for their turn; further ones are refused. */
 const MAX_WAITING = 100;
 
-/** Which turns a route's requests take: those of most routes, those of bulk work, or none. */
-type TurnsTaken = 'usual' | 'bulk' | 'none';
+/** Which concurrency limits hold for a route: those of most routes, of bulk work, of searches, or none. */
+type TurnsTaken = 'usual' | 'bulk' | 'search' | 'none';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
     turns?: TurnsTaken;
   }
   interface FastifyRequest {
-    /** Gives its turn to the next; absent while it has none. */
+    /** Gives its slots to the next; absent while it has none. */
     endTurn?: (() => void) | undefined;
   }
 }
@@ -24,22 +24,40 @@ declare module 'fastify' {
 /** Work on any number of rows: one request of a tenant at a time, whatever else the tenant asks meanwhile. */
 export const BulkWork = () => setRouteConfig({ turns: 'bulk' });
 
-/** A route whose work is bounded by something else than its tenant's turns. */
+/** A read that may take its whole budget: one request of a tenant at a time, and a connection is left for other reads. */
+export const SearchWork = () => setRouteConfig({ turns: 'search' });
+
+/** A route whose work is bounded by something else than its tenant's concurrency. */
 export const WithoutTurns = () => setRouteConfig({ turns: 'none' });
 
+/** How many requests of one tenant run at once, and how many of all tenants together. */
+interface Limits {
+  ofTenant: Turns;
+  ofAll: Turns;
+}
+
+/** All tenants hold the slots of `ofAll` together. */
+const ALL = 'all';
+
 /**
- * Keeps one tenant from taking all connections to the database: of the requests that a tenant sends to a process, a
- * third of them as many run at once, and the others wait in line. Holds for the routes for tenants that are added from
- * now on, and has to come after what follows them with hooks of its own that ask the database.
+ * Keeps one tenant from taking all connections to the database, and long work of many tenants from taking all of its
+ * kind: the requests beyond a limit wait in a queue. Holds for the routes for tenants that are added from now on, and has
+ * to come after what follows them with hooks of its own that ask the database.
  */
 export function takeTurns(
   server: FastifyInstance,
-  { databasePoolSize }: { databasePoolSize: number },
+  { databasePoolSize, databaseReadPoolSize }: { databasePoolSize: number; databaseReadPoolSize: number },
   metrics: Metrics,
 ): void {
+  const limits = (ofTenant: number, ofAll: number): Limits => ({
+    ofTenant: new Turns(Math.max(1, Math.floor(ofTenant)), MAX_WAITING),
+    // Those who wait here are bounded by the limit before.
+    ofAll: new Turns(Math.max(1, Math.floor(ofAll)), Infinity),
+  });
   const kinds = {
-    usual: new Turns(Math.max(1, Math.floor(databasePoolSize / 3)), MAX_WAITING),
-    bulk: new Turns(1, MAX_WAITING),
+    usual: limits(Math.min(databasePoolSize / 3, databaseReadPoolSize / 2), Infinity),
+    bulk: limits(1, databasePoolSize / 5),
+    search: limits(1, databaseReadPoolSize / 2),
   };
   server.addHook('onRoute', (route) => {
     const taken = route.config?.turns ?? 'usual';
@@ -48,7 +66,7 @@ export function takeTurns(
 }
 
 /** From when the body is there, which may come slowly, until the answer is ready, which may be read slowly. */
-function follow(route: RouteOptions, turns: Turns, metrics: Metrics): void {
+function follow(route: RouteOptions, { ofTenant, ofAll }: Limits, metrics: Metrics): void {
   route.preValidation = [
     (request: FastifyRequest, _reply: FastifyReply, done: (error?: Error) => void): void => {
       const { caller } = request;
@@ -57,12 +75,23 @@ function follow(route: RouteOptions, turns: Turns, metrics: Metrics): void {
         return;
       }
       const { tenantId } = caller;
-      const hasRoom = turns.take(tenantId, {
-        start: () => {
-          request.endTurn = () => turns.end(tenantId);
-          done();
-        },
-        isGone: () => request.raw.socket.destroyed,
+      const isGone = () => request.raw.socket.destroyed;
+      const end = () => {
+        ofAll.end(ALL);
+        ofTenant.end(tenantId);
+      };
+      // It holds a slot of its tenant by then, so it is started in any case, to give that back.
+      const start = () => {
+        if (isGone()) {
+          end();
+          return;
+        }
+        request.endTurn = end;
+        done();
+      };
+      const hasRoom = ofTenant.take(tenantId, {
+        start: () => void ofAll.take(ALL, { start, isGone: () => false }),
+        isGone,
       });
       if (hasRoom) return;
       metrics.tenantLimited();

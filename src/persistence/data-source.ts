@@ -10,6 +10,7 @@ import { CreateAuditLog1790000000006 } from '../../migrations/1790000000006-crea
 import { CreateSources1790000000007 } from '../../migrations/1790000000007-create-sources.js';
 import { IndexWhatIsSearched1790000000008 } from '../../migrations/1790000000008-index-what-is-searched.js';
 import { CreateDeliveryStatistics1790000000009 } from '../../migrations/1790000000009-create-delivery-statistics.js';
+import { MatchPayloadValues1790000000015 } from '../../migrations/1790000000015-match-payload-values.js';
 import { KeepOlderSecrets1790000000035 } from '../../migrations/1790000000035-keep-older-secrets.js';
 import { CreateIdempotentRequests1790000000036 } from '../../migrations/1790000000036-create-idempotent-requests.js';
 import { ApiKeyEntity } from './entities/api-key.entity.js';
@@ -20,6 +21,13 @@ import { assertScoped } from './tenant-scope.js';
 
 /** Somewhat longer than Postgres' own statement_timeout. */
 const QUERY_TIMEOUT_MS = 35_000;
+
+/** The name of the data source on whose connections people's reads run. */
+export const READS = 'reads';
+/** For how long one statement of a read may run, in milliseconds; then Postgres cancels it. */
+export const READ_STATEMENT_MS = 2_000;
+/** By then Postgres has answered, or the network has swallowed the statement. */
+const READ_QUERY_MS = 10_000;
 
 /**
  * The server may end a connection in the instant in which the pool hands it over, when neither the pool nor its taker
@@ -77,6 +85,7 @@ export function dataSourceOptions(url: string, poolSize: number): DataSourceOpti
       CreateSources1790000000007,
       IndexWhatIsSearched1790000000008,
       CreateDeliveryStatistics1790000000009,
+      MatchPayloadValues1790000000015,
       KeepOlderSecrets1790000000035,
       CreateIdempotentRequests1790000000036,
     ],
@@ -100,20 +109,35 @@ export function dataSourceOptions(url: string, poolSize: number): DataSourceOpti
   };
 }
 
+/** For reading alone: connections with a limit of time, on which Postgres refuses every change. */
+export function readDataSourceOptions(url: string, poolSize: number): DataSourceOptions {
+  const options = dataSourceOptions(url, poolSize);
+  const extra = options.extra as pg.PoolConfig;
+  return {
+    ...options,
+    migrations: [],
+    applicationName: 'posthorn reads',
+    extra: {
+      ...extra,
+      // Of two values for one setting the later one counts.
+      options: `${extra.options} -c statement_timeout=${READ_STATEMENT_MS} -c default_transaction_read_only=on`,
+      query_timeout: READ_QUERY_MS,
+    },
+  } as DataSourceOptions;
+}
+
 /** A replica that does not answer soon is not waited for: the primary answers instead. */
 const REPLICA_CONNECT_MS = 2_000;
-const REPLICA_QUERY_MS = 10_000;
 
-/** For reading alone, beside the connections that TypeORM owns. */
+/** The same on a replica, which TypeORM does not know. */
 export function createReplicaPool(url: string, poolSize: number): pg.Pool {
-  const { extra } = dataSourceOptions(url, poolSize) as { extra: pg.PoolConfig };
+  const { extra } = readDataSourceOptions(url, poolSize) as { extra: pg.PoolConfig };
   const pool = new pg.Pool({
     ...extra,
     connectionString: url,
     max: poolSize,
-    application_name: 'posthorn',
+    application_name: 'posthorn reads',
     connectionTimeoutMillis: REPLICA_CONNECT_MS,
-    query_timeout: REPLICA_QUERY_MS,
   });
   pool.on('error', () => undefined); // the next statement tells
   return pool;

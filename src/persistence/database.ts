@@ -14,12 +14,26 @@ export interface Statement {
 /** Runs statements: the pool, or one connection of it inside a transaction. */
 export interface Connection {
   run<Row extends QueryResultRow>(statement: Statement | string, values?: unknown[]): Promise<Row[]>;
+  /**
+   * Runs a statement that only reads, which Postgres cancels after `limitMs` milliseconds.
+   * @returns undefined when it was cancelled
+   */
+  runWithin<Row extends QueryResultRow>(
+    limitMs: number,
+    statement: Statement | string,
+    values?: unknown[],
+  ): Promise<Row[] | undefined>;
+  /** Commits what `work` did, or none of it; in a transaction it is a part of that one. */
+  transaction<T>(work: (connection: Connection) => Promise<T>): Promise<T>;
 }
 
-/** Plain SQL on the connection pool that TypeORM owns. */
+/**
+ * Plain SQL on the connections of `DATABASE_POOL_SIZE`, which TypeORM owns: those of ingest, claims, results, the sweep,
+ * heartbeats, readiness and whatever changes something. Reads have others: see {@link ReadDatabase}.
+ */
 @Injectable()
 export class Database implements Connection {
-  private readonly pool: Pool;
+  protected readonly pool: Pool;
 
   constructor(@InjectDataSource() dataSource: DataSource) {
     this.pool = (dataSource.driver as unknown as { master: Pool }).master;
@@ -33,20 +47,17 @@ export class Database implements Connection {
     return (await send<Row>(this.pool, statement, values)).rows;
   }
 
+  async runWithin<Row extends QueryResultRow>(
+    limitMs: number,
+    statement: Statement | string,
+    values: unknown[] = [],
+  ): Promise<Row[] | undefined> {
+    return this.transaction((connection) => connection.runWithin<Row>(limitMs, statement, values));
+  }
+
   /** Commits what `work` did, or none of it. Never hold one open across HTTP. */
   async transaction<T>(work: (connection: Connection) => Promise<T>): Promise<T> {
-    return this.withClient(async (client) => {
-      await client.query('begin');
-      try {
-        const result = await work(connectionOf(client));
-        await client.query('commit');
-        return result;
-      } catch (error) {
-        // If even this fails the connection is broken, and what was begun on it is void.
-        await client.query('rollback').catch(() => undefined);
-        throw error;
-      }
-    });
+    return inTransaction(this.pool, 'begin', work);
   }
 
   /**
@@ -54,7 +65,7 @@ export class Database implements Connection {
    * @returns whether this process was the one
    */
   async exclusively(lockName: string, work: () => Promise<void>): Promise<boolean> {
-    return this.withClient(async (client) => {
+    return withClient(this.pool, async (client) => {
       const key = [`posthorn:${lockName}`];
       const { rows } = await client.query<{ got: boolean }>(
         'select pg_try_advisory_lock(hashtextextended($1, 0)) as got',
@@ -69,33 +80,78 @@ export class Database implements Connection {
       return true;
     });
   }
+}
 
-  /** A connection of its own; one that broke is thrown away rather than given back. */
-  private async withClient<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
-    const client = await this.pool.connect();
-    // A connection that breaks between two statements would otherwise end the process.
-    const ignoreBreak = () => undefined;
-    client.on('error', ignoreBreak);
-    let broken = true;
+/** @param begin the statement that begins the transaction */
+export function inTransaction<T>(
+  pool: Pool,
+  begin: string,
+  work: (connection: Connection) => Promise<T>,
+): Promise<T> {
+  return withClient(pool, async (client) => {
+    await client.query(begin);
     try {
-      const result = await work(client);
-      broken = false;
+      const result = await work(connectionOf(client));
+      await client.query('commit');
       return result;
     } catch (error) {
-      broken = isTemporary(error);
+      // If even this fails the connection is broken, and what was begun on it is void.
+      await client.query('rollback').catch(() => undefined);
       throw error;
-    } finally {
-      client.off('error', ignoreBreak);
-      client.release(broken);
     }
+  });
+}
+
+/** A connection of its own; one that broke is thrown away rather than given back. */
+async function withClient<T>(pool: Pool, work: (client: PoolClient) => Promise<T>): Promise<T> {
+  const client = await pool.connect();
+  // A connection that breaks between two statements would otherwise end the process.
+  const ignoreBreak = () => undefined;
+  client.on('error', ignoreBreak);
+  let broken = true;
+  try {
+    const result = await work(client);
+    broken = false;
+    return result;
+  } catch (error) {
+    broken = isTemporary(error) && !isCancelled(error);
+    throw error;
+  } finally {
+    client.off('error', ignoreBreak);
+    client.release(broken);
   }
 }
 
+/** Takes back what a limited statement has set, and its failure. */
+const LIFT_LIMIT = 'rollback to savepoint limited; release savepoint limited;';
+
 function connectionOf(client: PoolClient): Connection {
-  return {
-    run: async <Row extends QueryResultRow>(statement: Statement | string, values: unknown[] = []) =>
-      (await send<Row>(client, statement, values)).rows,
+  let isLimited = false;
+  const connection: Connection = {
+    run: async <Row extends QueryResultRow>(statement: Statement | string, values: unknown[] = []) => {
+      if (isLimited) await client.query(LIFT_LIMIT);
+      isLimited = false;
+      return (await send<Row>(client, statement, values)).rows;
+    },
+    runWithin: async <Row extends QueryResultRow>(
+      limitMs: number,
+      statement: Statement | string,
+      values: unknown[] = [],
+    ) => {
+      const limit = `savepoint limited; set local statement_timeout = ${Math.max(1, Math.ceil(limitMs))}`;
+      // One message, so that a limit costs one round trip.
+      await client.query(isLimited ? LIFT_LIMIT + limit : limit);
+      isLimited = true;
+      try {
+        return (await send<Row>(client, statement, values)).rows;
+      } catch (error) {
+        if (isCancelled(error)) return undefined;
+        throw error;
+      }
+    },
+    transaction: (work) => work(connection),
   };
+  return connection;
 }
 
 export function send<Row extends QueryResultRow>(
@@ -111,6 +167,11 @@ export function send<Row extends QueryResultRow>(
 /** Whether Postgres refused the data itself (SQLSTATE class 22 or 23), so that the same statement can never work. */
 export function isDataError(error: unknown): boolean {
   return /^2[23]/.test(sqlState(error));
+}
+
+/** Whether Postgres cancelled the statement, for the time that it took or because an operator asked for it. */
+export function isCancelled(error: unknown): boolean {
+  return sqlState(error) === '57014';
 }
 
 /** SQLSTATE: no connection, a standby, rolled back for others' sake, no resources, no lock in time, ended by the server. */

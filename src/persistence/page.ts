@@ -26,7 +26,7 @@ export function toPage<Row extends { id: string }>(rows: Row[], limit: number): 
   return { data, nextCursor: rows.length > limit && last ? encodeCursor(last.id) : null };
 }
 
-function encodeCursor(id: string): string {
+export function encodeCursor(id: string): string {
   return Buffer.from(id.replaceAll('-', ''), 'hex').toString('base64url');
 }
 

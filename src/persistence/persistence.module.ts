@@ -2,7 +2,7 @@ import { Global, Module } from '@nestjs/common';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { Config } from '../config/config.js';
 import { ChangeFeed } from './change-feed.js';
-import { dataSourceOptions } from './data-source.js';
+import { dataSourceOptions, readDataSourceOptions, READS } from './data-source.js';
 import { Database } from './database.js';
 import { ApiKeyEntity } from './entities/api-key.entity.js';
 import { SourceEntity } from './entities/source.entity.js';
@@ -66,6 +66,15 @@ const providers = [
       inject: [Config],
       useFactory: (config: Config) => ({
         ...dataSourceOptions(config.databaseUrl, config.databasePoolSize),
+        retryAttempts: 10,
+        retryDelay: 500,
+      }),
+    }),
+    TypeOrmModule.forRootAsync({
+      name: READS,
+      inject: [Config],
+      useFactory: (config: Config) => ({
+        ...readDataSourceOptions(config.databaseUrl, config.databaseReadPoolSize),
         retryAttempts: 10,
         retryDelay: 500,
       }),

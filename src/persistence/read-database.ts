@@ -1,13 +1,13 @@
 import { Inject, Injectable, OnApplicationShutdown } from '@nestjs/common';
 import { InjectDataSource } from '@nestjs/typeorm';
-import type { Pool, QueryResultRow } from 'pg';
+import type { Pool } from 'pg';
 import type { Logger } from 'pino';
 import { DataSource } from 'typeorm';
 import { Config } from '../config/config.js';
 import { Problem } from '../domain/errors.js';
 import { LOGGER } from '../observability/logger.js';
-import { createReplicaPool } from './data-source.js';
-import { Database, isDataError, send, Statement } from './database.js';
+import { createReplicaPool, READS } from './data-source.js';
+import { type Connection, Database, inTransaction, isCancelled, isDataError, send } from './database.js';
 
 const CHECK_EVERY_MS = 5_000;
 /** Every process gives a sign of life each 5 seconds, so a replica that keeps up has one that is not much older. */
@@ -19,14 +19,19 @@ const AGE_OF_NEWEST_SIGN = {
   query_timeout: 2_000,
 };
 
-/** SQLSTATE query_canceled: what takes too long on the replica must not take as long on the primary. */
-const QUERY_CANCELED = '57014';
 /** What UnscopedStatement has too: no server's fault. */
 const INSUFFICIENT_PRIVILEGE = '42501';
 
+/** All statements of it see the database as it was at the first one. */
+const BEGIN_SNAPSHOT = 'begin isolation level repeatable read read only';
+
+type Work<T> = (snapshot: Connection) => Promise<T>;
+
 /**
- * Reads that may be a little old: from the replica of `DATABASE_READ_URL`, and from the primary while there is none, it
- * is away, or it lags far behind. Nobody but readers for people may use it.
+ * The connections of `DATABASE_READ_POOL_SIZE`, on which people's reads run: so many at once and no statement for longer
+ * than READ_STATEMENT_MS, so that reads take nothing from ingest and delivery but CPU. It runs plain statements on the
+ * primary; what may be a little old, as a snapshot on the replica of `DATABASE_READ_URL`, and on the primary while there
+ * is none, it is away, or it lags far behind.
  */
 @Injectable()
 export class ReadDatabase extends Database implements OnApplicationShutdown {
@@ -38,7 +43,7 @@ export class ReadDatabase extends Database implements OnApplicationShutdown {
   private lastVerdict: boolean | undefined;
 
   constructor(
-    @InjectDataSource() primary: DataSource,
+    @InjectDataSource(READS) primary: DataSource,
     config: Config,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
@@ -46,29 +51,34 @@ export class ReadDatabase extends Database implements OnApplicationShutdown {
     this.replica =
       config.databaseReadUrl === null
         ? null
-        : createReplicaPool(config.databaseReadUrl, config.databasePoolSize);
+        : createReplicaPool(config.databaseReadUrl, config.databaseReadPoolSize);
   }
 
   get hasReplica(): boolean {
     return this.replica !== null;
   }
 
-  override async run<Row extends QueryResultRow>(
-    statement: Statement | string,
-    values: unknown[] = [],
-  ): Promise<Row[]> {
+  /** Everything that `work` reads is of one moment, which may be a little ago. */
+  async snapshot<T>(work: Work<T>): Promise<T> {
     if (this.replica && (await this.mayUseReplica())) {
       try {
-        return (await send<Row>(this.replica, statement, values)).rows;
+        return await inTransaction(this.replica, BEGIN_SNAPSHOT, work);
       } catch (error) {
         const { code } = error as { code?: unknown };
-        if (isDataError(error) || code === QUERY_CANCELED || code === INSUFFICIENT_PRIVILEGE) throw error;
+        const isOwnFault = error instanceof Problem || isDataError(error) || code === INSUFFICIENT_PRIVILEGE;
+        // What takes too long on the replica must not take as long on the primary.
+        if (isOwnFault || isCancelled(error)) throw error;
         // It is judged anew before it is asked again.
         this.isUsable = undefined;
         this.checkedAt = -Infinity;
       }
     }
-    return super.run<Row>(statement, values);
+    return this.primarySnapshot(work);
+  }
+
+  /** As {@link snapshot}, of the primary and of now. */
+  primarySnapshot<T>(work: Work<T>): Promise<T> {
+    return inTransaction(this.pool, BEGIN_SNAPSHOT, work);
   }
 
   /**

@@ -9,6 +9,7 @@ import { generateSourceSecret, sourceSecretError } from '../domain/providers/sou
 import { settingsErrors } from '../domain/providers/source-settings.js';
 import { PageQuery, pageResponse } from '../http/paging.dto.js';
 import { SourceEntity } from '../persistence/entities/source.entity.js';
+import { ReadSide } from '../persistence/read-side.js';
 import { SourceRepository } from '../persistence/repositories/source.repository.js';
 import { tooManySecrets } from '../persistence/secret-rotation.js';
 import { SourceCache } from '../persistence/source-cache.js';
@@ -23,6 +24,7 @@ const MAX_SOURCES = 100;
 export class SourceService {
   constructor(
     private readonly sources: SourceRepository,
+    private readonly reads: ReadSide,
     private readonly cache: SourceCache,
     private readonly config: Config,
   ) {}
@@ -67,12 +69,12 @@ export class SourceService {
 
   /** Newest first. */
   async list(tenantId: string, query: PageQuery): Promise<SourcePageResponse> {
-    const page = await this.sources.list(tenantId, PageQuery.toRequest(query));
+    const page = await this.reads.settings.sources.list(tenantId, PageQuery.toRequest(query));
     return pageResponse(page, (row) => this.response(row));
   }
 
   async get(tenantId: string, id: string): Promise<SourceResponse> {
-    return this.response(await this.find(tenantId, id));
+    return this.response(await this.find(tenantId, id, this.reads.settings.sources));
   }
 
   /** Changes the given fields and no other. @throws Problem invalid_request */
@@ -82,7 +84,7 @@ export class SourceService {
     if (errors.length > 0) throw invalidRequest(errors);
     if (!(await this.sources.update(tenantId, id, columnsOf(fields)))) throw notFound('source', id);
     this.cache.forget(tenantId);
-    return this.get(tenantId, id);
+    return this.response(await this.find(tenantId, id));
   }
 
   /** Its address leads nowhere from a moment later on. What came through it stays. */
@@ -118,8 +120,12 @@ export class SourceService {
     return this.withSecret(await this.find(tenantId, id), secret);
   }
 
-  private async find(tenantId: string, id: string): Promise<SourceEntity> {
-    const source = await this.sources.find(tenantId, id);
+  private async find(
+    tenantId: string,
+    id: string,
+    sources: Pick<SourceRepository, 'find'> = this.sources,
+  ): Promise<SourceEntity> {
+    const source = await sources.find(tenantId, id);
     if (!source) throw notFound('source', id);
     return source;
   }

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { Config } from '../config/config.js';
 import { DeliverySums } from '../domain/delivery-statistics.js';
-import { ReadSide } from '../persistence/read-side.js';
+import { Reads, ReadSide } from '../persistence/read-side.js';
 import type { StatisticsOf, StatisticsRow } from '../persistence/repositories/statistics.repository.js';
 import {
   LatencyResponse,
@@ -26,9 +26,16 @@ export class StatisticsService {
 
   /** @throws Problem invalid_request for a range that is no range, or of too many points */
   async get(tenantId: string, query: StatisticsQuery): Promise<StatisticsResponse> {
+    return this.reads.late(({ statistics }) => this.statisticsOf(tenantId, query, statistics));
+  }
+
+  private async statisticsOf(
+    tenantId: string,
+    query: StatisticsQuery,
+    statistics: Reads['statistics'],
+  ): Promise<StatisticsResponse> {
     const { interval } = query;
     const whose: StatisticsOf = { tenantId, subscriptionId: query.subscription_id?.toLowerCase() ?? null };
-    const { statistics } = this.reads.late;
     const now = await statistics.now(whose);
     const nowMs = now.at.getTime();
     const range = rangeOf(query, nowMs, nowMs - this.config.retentionHours * HOUR_MS);
@@ -67,10 +74,11 @@ export class StatisticsService {
     tenantId: string,
     query: SubscriptionStatisticsQuery,
   ): Promise<SubscriptionStatisticsResponse> {
-    const { statistics } = this.reads.late;
     const range = rangeOf({ ...query, interval: 'hour' }, Date.now(), 0, false);
     const [from, to] = [new Date(range.fromMs), new Date(range.toMs)];
-    const rows = await statistics.worst(tenantId, from, to, MAX_SUBSCRIPTIONS);
+    const rows = await this.reads.late(({ statistics }) =>
+      statistics.worst(tenantId, from, to, MAX_SUBSCRIPTIONS),
+    );
     return {
       from: from.toISOString(),
       to: to.toISOString(),

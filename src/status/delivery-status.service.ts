@@ -33,18 +33,15 @@ export class DeliveryStatusService {
     subscriptionId: string,
     query: PageQuery,
   ): Promise<DeliveryPageResponse> {
-    if (!(await this.subscriptions.find(tenantId, subscriptionId)))
+    if (!(await this.reads.settings.subscriptions.find(tenantId, subscriptionId)))
       throw notFound('subscription', subscriptionId);
     return this.page(tenantId, query, { subscriptionId });
   }
 
   async get(tenantId: string, id: string): Promise<DeliveryWithAttemptsResponse> {
     const found = await this.reads.find(async ({ deliveries }) => {
-      const [row, attempts] = await Promise.all([
-        deliveries.find(tenantId, id),
-        deliveries.attempts(tenantId, id),
-      ]);
-      return row && { row, attempts };
+      const row = await deliveries.find(tenantId, id);
+      return row && { row, attempts: await deliveries.attempts(tenantId, id) };
     });
     if (!found) throw notFound('delivery', id);
     return DeliveryWithAttemptsResponse.withAttempts(found.row, found.attempts);
@@ -71,7 +68,9 @@ export class DeliveryStatusService {
     query: PageQuery,
     filter: DeliveryFilter,
   ): Promise<DeliveryPageResponse> {
-    const page = await this.reads.late.deliveries.list(tenantId, PageQuery.toRequest(query), filter);
+    const page = await this.reads.late(({ deliveries }) =>
+      deliveries.list(tenantId, PageQuery.toRequest(query), filter),
+    );
     return pageResponse(page, (row) => DeliveryResponse.from(row));
   }
 

@@ -18,7 +18,7 @@ export class EventStatusService {
     const filter = EventQuery.toFilter(query);
     const request = PageQuery.toRequest(query);
     if (key === undefined) {
-      const page = await this.reads.late.events.list(tenantId, request, filter);
+      const page = await this.reads.late(({ events }) => events.list(tenantId, request, filter));
       return pageResponse(page, (row) => EventResponse.from(row));
     }
     const page = await this.reads.find(async (reads) => {
@@ -32,8 +32,9 @@ export class EventStatusService {
   /** @returns JSON text: an {@link EventDetailResponse} */
   async get(tenantId: string, id: string): Promise<Buffer> {
     const found = await this.reads.find(async ({ events }) => {
-      const [event, payload] = await Promise.all([events.find(tenantId, id), events.payload(tenantId, id)]);
-      return event && payload && { event, payload };
+      const event = await events.find(tenantId, id);
+      const payload = event && (await events.payload(tenantId, id));
+      return payload && { event, payload };
     });
     if (!found) throw notFound('event', id);
     return withPayload(EventResponse.from(found.event), found.payload);

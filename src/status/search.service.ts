@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { invalidRequest } from '../domain/errors.js';
 import { uuidTime } from '../domain/uuid-v7.js';
 import { DeliveryResponse } from '../http/delivery.dto.js';
-import { ReadSide } from '../persistence/read-side.js';
+import { Reads, ReadSide } from '../persistence/read-side.js';
 import type { FoundDelivery, SearchPage } from '../persistence/repositories/search.repository.js';
 import type { DeliveryFilter } from '../persistence/search/delivery-filter.js';
 import type { Count } from '../persistence/search/step.js';
@@ -14,20 +14,32 @@ const TYPES_SHOWN = 50;
 /** Finds deliveries by what is known of them, and counts what fits. */
 @Injectable()
 export class SearchService {
-  /** What a search may take: times after which it takes no further step, and none to count; how many it counts. */
-  readonly limits = { budgetMs: 1_000, countBudgetMs: 50, counted: 10_000 };
+  /**
+   * What a search may take: times after which it begins no further step, none to count, and a step that runs is cancelled;
+   * how many it counts.
+   */
+  readonly limits = { stepsMs: 800, countBudgetMs: 50, budgetMs: 1_000, counted: 10_000 };
 
   constructor(private readonly reads: ReadSide) {}
 
   /** @throws Problem invalid_request for a cursor that no search gave out, and when `to` is not after `from` */
   async search(tenantId: string, query: SearchDto): Promise<SearchResponse> {
     const cut = decodeCut(query.cursor);
-    const { budgetMs, countBudgetMs, counted } = this.limits;
-    const page = await this.reads.late.search.search(tenantId, await this.filterOf(tenantId, query), {
-      limit: query.limit,
-      cut,
-      budgetMs,
-      counts: cut === null ? { by: query.interval, most: counted, budgetMs: countBudgetMs } : undefined,
+    const { stepsMs, budgetMs, countBudgetMs, counted } = this.limits;
+    const filter = filterOf(query);
+    const page = await this.reads.late(async ({ search, events }) => {
+      const eventIds = await eventIdsOf(events, tenantId, query);
+      return search.search(
+        tenantId,
+        { ...filter, eventIds },
+        {
+          limit: query.limit,
+          cut,
+          stepsMs,
+          budgetMs,
+          counts: cut === null ? { by: query.interval, most: counted, budgetMs: countBudgetMs } : undefined,
+        },
+      );
     });
     return {
       data: page.data.map(foundDelivery),
@@ -38,38 +50,39 @@ export class SearchService {
       aggregations: cut === null ? aggregations(page) : null,
     };
   }
+}
 
-  private async filterOf(tenantId: string, query: SearchDto): Promise<DeliveryFilter> {
-    const { from, to, status_code: statusCode } = query;
-    const [fromMs, toMs] = [from, to].map((time) => (time === undefined ? undefined : Date.parse(time)));
-    if (fromMs !== undefined && toMs !== undefined && toMs <= fromMs) {
-      throw invalidRequest([{ path: 'to', message: 'must be later than from' }]);
-    }
-    return {
-      statuses: query.status,
-      eventTypes: query.event_type,
-      subscriptionId: query.subscription_id?.toLowerCase(),
-      sourceId: query.source_id?.toLowerCase(),
-      eventIds: await this.eventIds(tenantId, query),
-      fromMs: bounded(fromMs),
-      toMs: bounded(toMs),
-      statusCodes: statusCode === undefined ? undefined : statusCodes(statusCode),
-      error: query.error,
-      payload: query.payload?.map(({ path, equals }) => ({ path: path.split('.'), equals })),
-    };
+/** All of it but what the id and the key of the event say: see {@link eventIdsOf}. */
+function filterOf(query: SearchDto): DeliveryFilter {
+  const { from, to, status_code: statusCode } = query;
+  const [fromMs, toMs] = [from, to].map((time) => (time === undefined ? undefined : Date.parse(time)));
+  if (fromMs !== undefined && toMs !== undefined && toMs <= fromMs) {
+    throw invalidRequest([{ path: 'to', message: 'must be later than from' }]);
   }
+  return {
+    statuses: query.status,
+    eventTypes: query.event_type,
+    subscriptionId: query.subscription_id?.toLowerCase(),
+    sourceId: query.source_id?.toLowerCase(),
+    fromMs: bounded(fromMs),
+    toMs: bounded(toMs),
+    statusCodes: statusCode === undefined ? undefined : statusCodes(statusCode),
+    error: query.error,
+    payload: query.payload?.map(({ path, equals }) => ({ path: path.split('.'), equals })),
+  };
+}
 
-  /** The event that the id and the key name, if they name the same one; undefined when neither was given. */
-  private async eventIds(
-    tenantId: string,
-    { event_id: id, idempotency_key: key }: SearchDto,
-  ): Promise<string[] | undefined> {
-    const ids = id === undefined ? undefined : [id.toLowerCase()];
-    if (key === undefined) return ids;
-    const [keyed] = await this.reads.late.events.findByKeys([{ tenantId, key }]);
-    const holders = keyed ? [keyed.eventId] : [];
-    return ids ? holders.filter((holder) => ids.includes(holder)) : holders;
-  }
+/** The event that the id and the key name, if they name the same one; undefined when neither was given. */
+async function eventIdsOf(
+  events: Reads['events'],
+  tenantId: string,
+  { event_id: id, idempotency_key: key }: SearchDto,
+): Promise<string[] | undefined> {
+  const ids = id === undefined ? undefined : [id.toLowerCase()];
+  if (key === undefined) return ids;
+  const [keyed] = await events.findByKeys([{ tenantId, key }]);
+  const holders = keyed ? [keyed.eventId] : [];
+  return ids ? holders.filter((holder) => ids.includes(holder)) : holders;
 }
 
 /** To the times that an id can carry. */

@@ -9,6 +9,7 @@ import { generateSecret } from '../domain/signature.js';
 import { PageQuery, pageResponse } from '../http/paging.dto.js';
 import { LOGGER } from '../observability/logger.js';
 import { SubscriptionEntity, UnsealedSubscription } from '../persistence/entities/subscription.entity.js';
+import { ReadSide } from '../persistence/read-side.js';
 import { SubscriptionRepository } from '../persistence/repositories/subscription.repository.js';
 import { previousSecretsOf } from '../persistence/row-secrets.js';
 import { tooManySecrets } from '../persistence/secret-rotation.js';
@@ -38,6 +39,7 @@ const MAX_PATTERNS = 2_000;
 export class SubscriptionService {
   constructor(
     private readonly subscriptions: SubscriptionRepository,
+    private readonly reads: ReadSide,
     private readonly cache: SubscriptionCache,
     private readonly lanes: LaneScheduler,
     private readonly config: Config,
@@ -74,12 +76,13 @@ export class SubscriptionService {
   /** Newest first. */
   async list(tenantId: string, query: SubscriptionQuery, shown: Shown) {
     const isActive = query.is_active === undefined ? null : query.is_active === 'true';
-    const page = await this.subscriptions.list(tenantId, { ...PageQuery.toRequest(query), isActive });
+    const request = { ...PageQuery.toRequest(query), isActive };
+    const page = await this.reads.settings.subscriptions.list(tenantId, request);
     return pageResponse(page, (row) => SubscriptionResponse.from(row, shown));
   }
 
   async get(tenantId: string, id: string, shown: Shown): Promise<SubscriptionResponse> {
-    return SubscriptionResponse.from(await this.find(tenantId, id), shown);
+    return SubscriptionResponse.from(await this.find(tenantId, id, this.reads.settings.subscriptions), shown);
   }
 
   /**
@@ -171,8 +174,12 @@ export class SubscriptionService {
     }
   }
 
-  private async find(tenantId: string, id: string): Promise<SubscriptionEntity> {
-    const subscription = await this.subscriptions.find(tenantId, id);
+  private async find(
+    tenantId: string,
+    id: string,
+    subscriptions: Pick<SubscriptionRepository, 'find'> = this.subscriptions,
+  ): Promise<SubscriptionEntity> {
+    const subscription = await subscriptions.find(tenantId, id);
     if (!subscription) throw notFound('subscription', id);
     return subscription;
   }

@@ -5,6 +5,7 @@ import { invalidRequest, notFound, Problem } from '../domain/errors.js';
 import { pageResponse, PageQuery } from '../http/paging.dto.js';
 import { ApiKeyEntity } from '../persistence/entities/api-key.entity.js';
 import { KeyCache } from '../persistence/key-cache.js';
+import { ReadSide } from '../persistence/read-side.js';
 import { ApiKeyRepository } from '../persistence/repositories/api-key.repository.js';
 import { generateApiKey, storedKey } from './api-key.js';
 import { ApiKeyPageResponse, ApiKeyResponse, CreateApiKeyDto, CreatedApiKeyResponse } from './api-key.dto.js';
@@ -14,6 +15,7 @@ import { ApiKeyPageResponse, ApiKeyResponse, CreateApiKeyDto, CreatedApiKeyRespo
 export class ApiKeyService {
   constructor(
     private readonly keys: ApiKeyRepository,
+    private readonly reads: ReadSide,
     private readonly cache: KeyCache,
   ) {}
 
@@ -48,13 +50,12 @@ export class ApiKeyService {
 
   /** Newest first. */
   async list(tenantId: string, query: PageQuery): Promise<ApiKeyPageResponse> {
-    return pageResponse(await this.keys.list(tenantId, PageQuery.toRequest(query)), (row) =>
-      ApiKeyResponse.from(row),
-    );
+    const page = await this.reads.settings.apiKeys.list(tenantId, PageQuery.toRequest(query));
+    return pageResponse(page, (row) => ApiKeyResponse.from(row));
   }
 
   async get(tenantId: string, id: string): Promise<ApiKeyResponse> {
-    return ApiKeyResponse.from(await this.find(tenantId, id));
+    return ApiKeyResponse.from(await this.find(tenantId, id, this.reads.settings.apiKeys));
   }
 
   /** Every process refuses it from a moment later on. */
@@ -102,8 +103,12 @@ export class ApiKeyService {
     return key.expiresAt;
   }
 
-  private async find(tenantId: string, id: string): Promise<ApiKeyEntity> {
-    const key = await this.keys.find(tenantId, id);
+  private async find(
+    tenantId: string,
+    id: string,
+    keys: Pick<ApiKeyRepository, 'find'> = this.keys,
+  ): Promise<ApiKeyEntity> {
+    const key = await keys.find(tenantId, id);
     if (!key) throw notFound('API key', id);
     return key;
   }

@@ -7,6 +7,7 @@ import { invalidRequest, notFound, Problem } from '../domain/errors.js';
 import { pageResponse, PageQuery } from '../http/paging.dto.js';
 import { ChangeFeed } from '../persistence/change-feed.js';
 import { TenantEntity } from '../persistence/entities/tenant.entity.js';
+import { ReadSide } from '../persistence/read-side.js';
 import { TenantRepository } from '../persistence/repositories/tenant.repository.js';
 import { generateApiKey, storedKey } from './api-key.js';
 import { ApiKeyPageResponse, CreatedApiKeyResponse, CreateApiKeyDto } from './api-key.dto.js';
@@ -20,6 +21,7 @@ const FIRST_KEY_NAME = 'first key';
 export class TenantService {
   constructor(
     private readonly tenants: TenantRepository,
+    private readonly reads: ReadSide,
     private readonly apiKeys: ApiKeyService,
     private readonly changes: ChangeFeed,
     private readonly config: Config,
@@ -46,13 +48,12 @@ export class TenantService {
 
   /** All tenants, newest first. */
   async list(query: PageQuery) {
-    return pageResponse(await this.tenants.list(PageQuery.toRequest(query)), (row) =>
-      TenantResponse.from(row),
-    );
+    const page = await this.reads.settings.tenants.list(PageQuery.toRequest(query));
+    return pageResponse(page, (row) => TenantResponse.from(row));
   }
 
   async get(id: string): Promise<TenantResponse> {
-    return TenantResponse.from(await this.find(id));
+    return TenantResponse.from(await this.find(id, this.reads.settings.tenants));
   }
 
   /**
@@ -64,7 +65,7 @@ export class TenantService {
     this.check(fields);
     if (!(await this.tenants.update(id, columnsOf(fields)))) throw beingDeleted(await this.find(id));
     this.changes.announce({ table: 'tenant', tenantId: id });
-    return this.get(id);
+    return TenantResponse.from(await this.find(id));
   }
 
   /** Its keys end with this; what it owns is deleted in the background, and the tenant itself at last. */
@@ -72,7 +73,7 @@ export class TenantService {
     await this.find(id);
     await this.tenants.requestDeletion(id);
     this.changes.announce({ table: 'tenant', tenantId: id });
-    return this.get(id);
+    return TenantResponse.from(await this.find(id));
   }
 
   /** A further key, for a tenant that has lost its own. @throws Problem invalid_request; conflict as in change */
@@ -97,8 +98,11 @@ export class TenantService {
     return this.apiKeys.revoke(id, keyId);
   }
 
-  private async find(id: string): Promise<TenantEntity> {
-    const tenant = await this.tenants.find(id);
+  private async find(
+    id: string,
+    tenants: Pick<TenantRepository, 'find'> = this.tenants,
+  ): Promise<TenantEntity> {
+    const tenant = await tenants.find(id);
     if (!tenant) throw notFound('tenant', id);
     return tenant;
   }

@@ -92,8 +92,14 @@ describe('looking', () => {
     expect((await stranger.request('GET', `/dlq/${id}`)).status).toBe(404);
     expect((await stranger.request('POST', `/dlq/${id}/retry`)).status).toBe(404);
     expect((await stranger.request('DELETE', `/dlq/${id}`)).status).toBe(404);
-    expect((await stranger.request('POST', '/dlq/retry', {})).body).toEqual({ matched: 0 });
-    expect((await stranger.request('POST', '/dlq/discard', {})).body).toEqual({ matched: 0 });
+    expect((await stranger.request('POST', '/dlq/retry', {})).body).toEqual({
+      matched: 0,
+      next_cursor: null,
+    });
+    expect((await stranger.request('POST', '/dlq/discard', {})).body).toEqual({
+      matched: 0,
+      next_cursor: null,
+    });
     expect(await statusOf(id)).toBe('dead');
   });
 
@@ -158,7 +164,7 @@ describe('filters', () => {
       for (const name of ['plain', 'elsewhere', 'typed', 'gone', 'earlier'] as const) {
         expect(await statusOf(made[name]), name).toBe(names.includes(name) ? becomes : 'dead');
       }
-      expect((await tenant.request('POST', path, filter)).body).toEqual({ matched: 0 });
+      expect((await tenant.request('POST', path, filter)).body).toEqual({ matched: 0, next_cursor: null });
     }
   });
 
@@ -211,10 +217,13 @@ describe('retry', () => {
       status: 409,
       body: { detail: expect.stringContaining('deleted') },
     });
-    expect((await tenant.request('POST', '/dlq/retry', {})).body).toEqual({ matched: 1 });
+    expect((await tenant.request('POST', '/dlq/retry', {})).body).toEqual({ matched: 1, next_cursor: null });
     expect(await statusOf(kept)).toBe('pending');
     expect(await statusOf(orphan)).toBe('dead');
-    expect((await tenant.request('POST', '/dlq/discard', {})).body).toEqual({ matched: 1 });
+    expect((await tenant.request('POST', '/dlq/discard', {})).body).toEqual({
+      matched: 1,
+      next_cursor: null,
+    });
     expect(await statusOf(orphan)).toBe('cancelled');
   });
 
@@ -233,6 +242,7 @@ describe('retry', () => {
 
     expect((await tenant.request('POST', '/dlq/retry', { event_type: 'odd' })).body).toEqual({
       matched: 1_250,
+      next_cursor: null,
     });
     // At the same time, and yet each one is counted once.
     const both = await Promise.all([1, 2].map(() => tenant.request('POST', '/dlq/discard', {})));

@@ -274,6 +274,7 @@ class BreakingDatabase extends Database {
   override transaction<T>(work: (connection: Connection) => Promise<T>): Promise<T> {
     return super.transaction((connection) =>
       work({
+        ...connection,
         run: (statement: Statement | string, values?: unknown[]) =>
           typeof statement === 'object' && statement.name === 'add-statistics'
             ? Promise.reject(new Error('lost'))

@@ -19,7 +19,9 @@ let greedy: TestTenant;
 let other: TestTenant;
 
 beforeAll(async () => {
-  posthorn = await startPosthorn({ env: { DATABASE_POOL_SIZE: String(POOL_SIZE) } });
+  posthorn = await startPosthorn({
+    env: { DATABASE_POOL_SIZE: String(POOL_SIZE), DATABASE_READ_POOL_SIZE: '6' },
+  });
   locking = new pg.Client({ connectionString: posthorn.databaseUrl });
   looking = new pg.Client({ connectionString: posthorn.databaseUrl });
   await Promise.all([locking.connect(), looking.connect()]);

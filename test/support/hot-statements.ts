@@ -456,6 +456,7 @@ function searches(
         limit: 50,
         cut: null,
         counts: { by: 'hour', most: 1_000, budgetMs: 10_000 },
+        stepsMs: 10_000,
         budgetMs: 10_000,
       }),
     indexes: [...indexes, ...(found === 'nothing' ? [] : LOADED)],

@@ -1,6 +1,6 @@
-import { Injectable } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import { DeadReason } from '../../domain/delivery-status.js';
-import { Database } from '../database.js';
+import { type Connection, Database } from '../database.js';
 import { Page, PageRequest, toPage } from '../page.js';
 import {
   CANCELLED,
@@ -46,7 +46,7 @@ const MATCHES = `
 /** Deliveries that will not be tried again by themselves. Every query uses delivery_dead or the primary key. */
 @Injectable()
 export class DeadLetterRepository {
-  constructor(private readonly database: Database) {}
+  constructor(@Inject(Database) private readonly database: Connection) {}
 
   async find(tenantId: string, id: string): Promise<DeadLetterRow | undefined> {
     const [row] = await this.database.run<DeadLetterRow>(

@@ -1,6 +1,6 @@
-import { Injectable } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import { DeadReason, DeliveryStatus } from '../../domain/delivery-status.js';
-import { Database } from '../database.js';
+import { type Connection, Database } from '../database.js';
 import { Page, PageRequest, pageUpTo } from '../page.js';
 import type { DeliveryFilter } from '../search/delivery-filter.js';
 import { walkDeliveries } from '../search/delivery-walk.js';
@@ -55,7 +55,7 @@ export const HAS_SUBSCRIPTION = `
 /** A person's side of deliveries: look, retry, cancel. */
 @Injectable()
 export class DeliveryRepository {
-  constructor(private readonly database: Database) {}
+  constructor(@Inject(Database) private readonly database: Connection) {}
 
   async find(tenantId: string, id: string): Promise<DeliveryRow | undefined> {
     const [row] = await this.database.run<DeliveryRow>(

@@ -1,10 +1,11 @@
-import { Injectable } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import { DeliveryCounts } from '../../domain/delivery-status.js';
-import { uuidTime, uuidV7, uuidV7Floor } from '../../domain/uuid-v7.js';
+import { uuidV7, uuidV7Floor } from '../../domain/uuid-v7.js';
 import { arrayLiteral } from '../array-literal.js';
-import { Database } from '../database.js';
+import { type Connection, Database } from '../database.js';
 import { Page, PageRequest, pageUpTo } from '../page.js';
 import type { EventFilter } from '../search/delivery-filter.js';
+import { idsOfMillisecond } from '../search/id-range.js';
 import { olderThan, walkEvents } from '../search/walk.js';
 
 /** An event as it is written, with the deliveries it is to have. */
@@ -125,7 +126,7 @@ const COLUMNS = `e.id, e.tenant_id, e.event_id, e.event_type, e.idempotency_key,
 
 @Injectable()
 export class EventRepository {
-  constructor(private readonly database: Database) {}
+  constructor(@Inject(Database) private readonly database: Connection) {}
 
   /**
    * Writes events and their deliveries in one commit, except those whose idempotency key was taken before.
@@ -189,11 +190,7 @@ export class EventRepository {
   }
 
   async find(tenantId: string, id: string): Promise<StoredEvent | undefined> {
-    const rows = await this.database.run<EventRow>(
-      `select ${COLUMNS} from event e where e.tenant_id = $1 and e.id = $2`,
-      [tenantId, id],
-    );
-    return (await this.withCounts(tenantId, rows))[0];
+    return (await this.withCounts(tenantId, [id]))[0];
   }
 
   async payload(tenantId: string, id: string): Promise<StoredPayload | undefined> {
@@ -213,41 +210,32 @@ export class EventRepository {
   ): Promise<Page<StoredEvent>> {
     const { ids, reached } = await walkEvents(this.database, tenantId, filter, olderThan(cursor, limit));
     if (ids.length === 0) return pageUpTo([], reached);
-    const rows = await this.database.run<EventRow>(
-      `select ${COLUMNS} from event e
-       where e.id = any ($2::uuid[]) and (e.tenant_id = $1) is true order by e.id desc
-       /* all tenants: of the ids only what is this one's */`,
-      [tenantId, ids],
-    );
-    return pageUpTo(await this.withCounts(tenantId, rows), reached);
+    return pageUpTo(await this.withCounts(tenantId, ids), reached);
   }
 
   /**
-   * Adds how the deliveries of each event stand. Deliveries carry the millisecond of their event in their id, so
-   * a short range of the primary key holds all of them.
+   * Events, the newest first, and how the deliveries of each stand, all of it in one statement. Deliveries carry the
+   * millisecond of their event in their id, so a short range of the primary key holds all of them.
    */
-  private async withCounts(tenantId: string, events: EventRow[]): Promise<StoredEvent[]> {
-    if (events.length === 0) return [];
-    const rows = await this.database.run<{ id: string } & DeliveryCounts>(
-      `select e.id, c.* from unnest($1::uuid[], $2::uuid[], $3::uuid[]) as e(id, low, high)
+  private async withCounts(tenantId: string, ids: string[]): Promise<StoredEvent[]> {
+    const ranges = ids.map(idsOfMillisecond);
+    const rows = await this.database.run<EventRow & DeliveryCounts>(
+      `select ${COLUMNS}, c.* from unnest($1::uuid[], $2::uuid[], $3::uuid[]) as wanted(id, low, high)
+       join event e on e.id = wanted.id and (e.tenant_id = $4) is true
        cross join lateral (
          select count(*) filter (where d.status in ('pending', 'delivering', 'retrying'))::int as open,
                 count(*) filter (where d.status = 'delivered')::int as delivered,
                 count(*) filter (where d.status = 'dead')::int as dead,
                 count(*) filter (where d.status = 'cancelled')::int as cancelled
-         from delivery d where d.tenant_id = $4 and d.id >= e.low and d.id < e.high and d.event_id = e.id
-       ) c`,
-      [
-        events.map(({ id }) => id),
-        events.map(({ id }) => uuidV7Floor(uuidTime(id))),
-        events.map(({ id }) => uuidV7Floor(uuidTime(id) + 1)),
-        tenantId,
-      ],
+         from delivery d
+         where d.tenant_id = $4 and d.id >= wanted.low and d.id < wanted.high and d.event_id = wanted.id
+       ) c
+       order by e.id desc /* all tenants: of the ids only what is this one's */`,
+      [ids, ranges.map(({ low }) => low), ranges.map(({ high }) => high), tenantId],
     );
-    const counts = new Map(rows.map(({ id, ...rest }) => [id, rest]));
-    return events.map((event) => ({
+    return rows.map(({ open, delivered, dead, cancelled, ...event }) => ({
       ...event,
-      counts: counts.get(event.id) ?? { open: 0, delivered: 0, dead: 0, cancelled: 0 },
+      counts: { open, delivered, dead, cancelled },
     }));
   }
 }

@@ -1,5 +1,5 @@
-import { Injectable } from '@nestjs/common';
-import { Database } from '../database.js';
+import { Inject, Injectable } from '@nestjs/common';
+import { type Connection, Database } from '../database.js';
 import { walkDeliveries } from '../search/delivery-walk.js';
 import type { DeliveryFilter } from '../search/delivery-filter.js';
 import { ALL_IDS, type IdRange, successor } from '../search/id-range.js';
@@ -20,7 +20,8 @@ export interface SearchRequest {
   cut: Cut | null;
   /** See {@link WalkRequest}. */
   counts?: WalkRequest['counts'];
-  budgetMs: number;
+  stepsMs: WalkRequest['stepsMs'];
+  budgetMs: WalkRequest['budgetMs'];
 }
 
 export interface FoundDelivery extends DeliveryRow {
@@ -43,9 +44,9 @@ export interface SearchPage extends Omit<WalkResult, 'ids'> {
 /** Finds deliveries by whatever is known of them. See docs/search.md. */
 @Injectable()
 export class SearchRepository {
-  constructor(private readonly database: Database) {}
+  constructor(@Inject(Database) private readonly database: Connection) {}
 
-  /** Takes no longer than its budget and one more step, however little fits: then the page is what was found by then. */
+  /** Takes no longer than its budget, however little fits: then the page is what was found by then. */
   async search(tenantId: string, filter: DeliveryFilter, request: SearchRequest): Promise<SearchPage> {
     const { cut } = request;
     const found = await walkDeliveries(this.database, tenantId, filter, {

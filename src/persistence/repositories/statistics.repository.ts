@@ -1,7 +1,7 @@
-import { Injectable } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import { ALL_SUBSCRIPTIONS, DeliveryCounts, DeliverySums } from '../../domain/delivery-statistics.js';
 import { arrayLiteral } from '../array-literal.js';
-import { Connection, Database } from '../database.js';
+import { type Connection, Database } from '../database.js';
 
 /** How fine the rows are that are kept. */
 export type Resolution = 'minute' | 'hour';
@@ -35,7 +35,7 @@ const HOUR_MS = 3_600_000;
 /** What attempts, recorded by {@link LaneRepository}, add up to. */
 @Injectable()
 export class StatisticsRepository {
-  constructor(private readonly database: Database) {}
+  constructor(@Inject(Database) private readonly database: Connection) {}
 
   /**
    * Takes the next deltas and adds them to the rows of their minute and hour, of their subscription and of their tenant:

@@ -55,19 +55,18 @@ const escaped = (text: string): string => text.replace(/[\\%_]/g, '\\$&');
  * nothing in them can be written in two ways, so the text itself must be there.
  */
 export function payloadConditions(values: readonly PayloadValue[], parameters: Parameters): string {
-  const conditions = values.map(({ path, equals }) => {
-    const kind = equals === null ? 'null' : typeof equals;
-    const text = typeof equals === 'string' ? equals : JSON.stringify(equals);
-    const names = parameters.add(path, 'text[]');
-    return `payload_has(e.payload, ${names}, ${parameters.add(kind, 'text')}, ${parameters.add(text, 'text')})`;
-  });
+  const lists = [
+    values.map(({ path }) => path.join('.')),
+    values.map(({ equals }) => (equals === null ? 'null' : typeof equals)),
+    values.map(({ equals }) => (typeof equals === 'string' ? equals : JSON.stringify(equals))),
+  ].map((list) => parameters.add(list, 'text[]'));
   const strings = values.filter(({ equals }) => typeof equals === 'string' && isPlain(equals));
   const isThere = strings.map(
     ({ equals }) => `position(${parameters.add(Buffer.from(equals as string), 'bytea')} in e.payload) > 0`,
   );
   const mayHold =
     isThere.length === 0 ? [] : [`(position('\\x5c'::bytea in e.payload) > 0 or (${isThere.join(' and ')}))`];
-  return `case when ${[...mayHold, 'true'].join(' and ')} then ${conditions.join(' and ')} else false end`;
+  return `case when ${[...mayHold, 'true'].join(' and ')} then payload_has_all(e.payload, ${lists.join(', ')}) else false end`;
 }
 
 /** Whether JSON can hold it without a backslash. */

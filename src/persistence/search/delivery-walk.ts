@@ -14,9 +14,20 @@ export async function walkDeliveries(
   request: Omit<WalkRequest, 'tenantId' | 'wanted' | 'drivers'>,
 ): Promise<WalkResult> {
   const range = rangeOf(filter).reduce(intersection, request.range);
-  const types = filter.eventTypes ? await typesLike(connection, tenantId, filter.eventTypes) : null;
+  const startedAt = performance.now();
+  const types = filter.eventTypes
+    ? await typesLike(connection, tenantId, filter.eventTypes, request.budgetMs / 4)
+    : null;
   const drivers = deliveryDrivers(tenantId, filter, types);
-  return walk(connection, { ...request, range, tenantId, wanted: { kind: 'delivery', filter }, drivers });
+  const budgetMs = request.budgetMs - (performance.now() - startedAt);
+  return walk(connection, {
+    ...request,
+    budgetMs,
+    range,
+    tenantId,
+    wanted: { kind: 'delivery', filter },
+    drivers,
+  });
 }
 
 /** A delivery's id holds the time at which its event was received; that of an event its deliveries share. */
@@ -53,19 +64,23 @@ const TYPES_OF_TENANT = `
   )
   select event_type from known where event_type is not null limit $2`;
 
-/** The types that the tenant's events have and one of the patterns matches; null when they are too many to be listed. */
+/**
+ * The types that the tenant's events have and one of the patterns matches; null when they are too many to be listed, or
+ * that takes more than `limitMs`.
+ */
 async function typesLike(
   connection: Connection,
   tenantId: string,
   patterns: readonly string[],
+  limitMs: number,
 ): Promise<string[] | null> {
   const types = new Set(patterns.filter((pattern) => !pattern.includes('*')));
   if (types.size < patterns.length) {
-    const known = await connection.run<{ event_type: string }>(TYPES_OF_TENANT, [
+    const known = await connection.runWithin<{ event_type: string }>(limitMs, TYPES_OF_TENANT, [
       tenantId,
       MAX_KNOWN_TYPES + 1,
     ]);
-    if (known.length > MAX_KNOWN_TYPES) return null;
+    if (!known || known.length > MAX_KNOWN_TYPES) return null;
     const wanted = new EventTypeIndex<true>();
     wanted.add(true, patterns);
     for (const { event_type: type } of known) if (wanted.matching(type).length > 0) types.add(type);

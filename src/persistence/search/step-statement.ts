@@ -7,8 +7,13 @@ import type { Direction, Interval, StepRequest } from './step-request.js';
 
 /** Deliveries of the events of one step, an entry of an arm, but for those of the last event. */
 const DELIVERIES_AN_ENTRY = 5;
-/** Of the payloads that one step looks into, but for the last one; larger ones are not looked into at all. */
+/**
+ * Of the payloads that one step looks into, but for the last one: so many for each entry, and no more than the other. The
+ * worst that a payload can hold takes a tenth of a second a mebibyte (test/integration/search-budget.test.ts).
+ */
+const BYTES_AN_ENTRY = 2_600;
 const MAX_BYTES = 2 * 1_048_576;
+/** Larger payloads are not looked into at all. */
 const MAX_PAYLOAD_BYTES = 1_048_576;
 /** Bytes that take as long to read as it takes to begin with a payload. */
 const BYTES_A_PAYLOAD = 2_000;
@@ -105,8 +110,12 @@ function deliveriesOfEvents(context: Context): string {
         and (d.event_id in (select id from entry)) is true)`;
 }
 
-function hitsByPayload(payload: readonly PayloadValue[], { parameters, tenant, direction }: Context): string {
+function hitsByPayload(
+  payload: readonly PayloadValue[],
+  { parameters, tenant, direction, size, driver }: Context,
+): string {
   const { order } = WORDS[direction];
+  const bytes = Math.min(size * driver.arms.length * BYTES_AN_ENTRY, MAX_BYTES);
   return `
     weighed as materialized (
       select d.*, e.weight, sum(e.weight) over (order by d.id ${order}) - e.weight as before
@@ -115,9 +124,9 @@ function hitsByPayload(payload: readonly PayloadValue[], { parameters, tenant, d
           and octet_length(e.payload) <= ${MAX_PAYLOAD_BYTES}
           and (e.content_type is null or e.content_type ilike '%json%')) e
       where d.fits),
-    unseen as (select id from weighed where before >= ${MAX_BYTES} order by id ${order} limit 1),
+    unseen as (select id from weighed where before >= ${bytes} order by id ${order} limit 1),
     hit as materialized (
-      select d.* from weighed d where d.before < ${MAX_BYTES}
+      select d.* from weighed d where d.before < ${bytes}
         and (select ${payloadConditions(payload, parameters)} ${eventOf(tenant)}))`;
 }
 

@@ -23,15 +23,22 @@ export interface StepResult {
  * from `size`, whatever the filter and however little fits.
  *
  * Where one millisecond has more events than that, nothing is looked at: `rest` is the range itself.
+ * @returns undefined when it had not ended after `limitMs`
  */
-export async function takeStep(connection: Connection, request: StepRequest): Promise<StepResult> {
+export async function takeStep(
+  connection: Connection,
+  request: StepRequest,
+  limitMs: number,
+): Promise<StepResult | undefined> {
   const { text, values } = stepStatement(request);
-  const [found] = await connection.run<{
+  const rows = await connection.runWithin<{
     ids: string[];
     counts: Count[] | null;
     last: string | null;
     unseen: string | null;
-  }>(text, values);
+  }>(limitMs, text, values);
+  if (!rows) return undefined;
+  const [found] = rows;
   if (!found) throw new Error('A step gave no answer.');
   const { ids, counts, last, unseen } = found;
   const { direction, range } = request;

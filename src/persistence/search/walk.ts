@@ -1,11 +1,12 @@
+import { Problem } from '../../domain/errors.js';
 import type { Connection } from '../database.js';
 import type { EventFilter } from './delivery-filter.js';
 import { type Driver, eventDrivers } from './drivers.js';
 import { ALL_IDS, type IdRange, intersection, isEmpty, successor } from './id-range.js';
 import { entriesOf } from './step-statement.js';
 import { Parameters } from './parameters.js';
-import { type Count, takeStep } from './step.js';
-import type { Direction, Interval, Wanted } from './step-request.js';
+import { type Count, type StepResult, takeStep } from './step.js';
+import type { Direction, Interval, StepRequest, Wanted } from './step-request.js';
 
 export interface WalkRequest {
   tenantId: string;
@@ -21,7 +22,9 @@ export interface WalkRequest {
    * this time.
    */
   counts?: { by: Interval; most: number; budgetMs: number } | undefined;
-  /** From the beginning on, after which no further step is taken. */
+  /** From the beginning on, after which no further step is begun. */
+  stepsMs: number;
+  /** Likewise, when Postgres cancels a step that runs still. */
   budgetMs: number;
 }
 
@@ -73,23 +76,27 @@ export function walkEvents(
   });
 }
 
-const LIST_BUDGET_MS = 1_000;
+const LIST_LIMITS = { stepsMs: 800, budgetMs: 1_000 };
 
 /** The walk of a list, from where its page before ended. */
 export const olderThan = (cursor: string | null, limit: number) => ({
   range: { ...ALL_IDS, high: cursor ?? ALL_IDS.high },
   direction: 'older' as const,
   limit,
-  budgetMs: LIST_BUDGET_MS,
+  ...LIST_LIMITS,
 });
 
-/** Walks the shortest index that holds all that fits, in steps, until there is enough or the time is used up. */
+/**
+ * Walks the shortest index that holds all that fits, in steps, until there is enough or the time is used up.
+ * @throws Problem query_timeout when not even one step ended in that time
+ */
 export async function walk(connection: Connection, request: WalkRequest): Promise<WalkResult> {
-  const { range, limit, direction, counts: countUpTo, budgetMs } = request;
+  const { range, limit, direction, counts: countUpTo, stepsMs, budgetMs } = request;
   const nothing = { ids: [], reached: null, isInterrupted: false, counts: [], uncounted: null, index: '' };
   if (isEmpty(range)) return nothing;
   const startedAt = performance.now();
-  const driver = await shortest(connection, request);
+  const leftMs = () => budgetMs - (performance.now() - startedAt);
+  const driver = await shortest(connection, request, leftMs);
   const { index } = driver;
   if (driver.arms.length === 0) return { ...nothing, index };
 
@@ -102,19 +109,24 @@ export async function walk(connection: Connection, request: WalkRequest): Promis
   const isFull = () => ids.length > limit;
   const isCounted = () => !countUpTo || sumOf(counts) >= countUpTo.most;
   while (left && !(isFull() && isCounted())) {
-    // Something has to be done each time, or whoever goes on would never come to the end.
-    const budget = isFull() ? Math.min(budgetMs, countUpTo?.budgetMs ?? 0) : budgetMs;
-    if (hasMoved && performance.now() - startedAt >= budget) break;
+    const budget = isFull() ? Math.min(stepsMs, countUpTo?.budgetMs ?? 0) : stepsMs;
     const stepAt = performance.now();
+    if (hasMoved && stepAt - startedAt >= budget) break;
     const countBy = isCounted() ? null : (countUpTo?.by ?? null);
-    const step = await takeStep(connection, {
+    const one: StepRequest = {
       ...request,
       driver,
       range: left,
       size,
       limit: limit + 1 - ids.length,
       countBy,
-    });
+    };
+    const step: StepResult | undefined = leftMs() > 0 ? await takeStep(connection, one, leftMs()) : undefined;
+    if (!step) {
+      // Each request has to come further, or one page after another would lead nowhere.
+      if (!hasMoved) throw foundNothingInTime();
+      break;
+    }
     if (!isFull()) unpaged = step.rest;
     ids.push(...step.ids);
     if (countBy !== null) uncounted = step.rest;
@@ -137,6 +149,14 @@ export async function walk(connection: Connection, request: WalkRequest): Promis
   };
 }
 
+const foundNothingInTime = (): Problem =>
+  new Problem(
+    'query_timeout',
+    'The database was too busy to look at anything in the time that a search may take. Send it again, or give it a ' +
+      'shorter time with from and to.',
+    { retryAfterSeconds: 1 },
+  );
+
 const sumOf = (counts: readonly Count[]): number =>
   counts.reduce((sum, { what, count }) => sum + (what === 'status' ? count : 0), 0);
 
@@ -146,8 +166,8 @@ function nextSize(size: number, tookMs: number, { arms }: Driver): number {
   return Math.min(size * 5, Math.max(Math.floor(GREATEST_SIZE / arms.length), size));
 }
 
-/** The driver with the fewest entries in the range; the first where all have more than are counted. */
-async function shortest(connection: Connection, request: WalkRequest): Promise<Driver> {
+/** The driver with the fewest entries in the range; the first where all have more than are counted, or time is short. */
+async function shortest(connection: Connection, request: WalkRequest, leftMs: () => number): Promise<Driver> {
   const { drivers } = request;
   const [first] = drivers;
   if (first === undefined) throw new Error('Nothing serves the filter.');
@@ -155,7 +175,10 @@ async function shortest(connection: Connection, request: WalkRequest): Promise<D
   for (const most of COUNTED_ENTRIES) {
     let [best, least] = [first, most];
     for (const driver of drivers) {
-      const entries = await countEntries(connection, request, driver, least);
+      const limitMs = leftMs() / 4;
+      const entries =
+        limitMs > 0 ? await countEntries(connection, request, driver, least, limitMs) : undefined;
+      if (entries === undefined) return best;
       if (entries < least) [best, least] = [driver, entries];
       if (entries < FIRST_SIZE) break;
     }
@@ -164,21 +187,23 @@ async function shortest(connection: Connection, request: WalkRequest): Promise<D
   return first;
 }
 
-/** Up to `most` of them, or a few more where there are several arms. */
+/** Up to `most` of them, or a few more where there are several arms; undefined when that takes more than `limitMs`. */
 async function countEntries(
   connection: Connection,
   { range, direction }: WalkRequest,
   driver: Driver,
   most: number,
-): Promise<number> {
+  limitMs: number,
+): Promise<number | undefined> {
   if (driver.arms.length === 0) return 0;
   const parameters = new Parameters();
   const size = Math.ceil(most / driver.arms.length);
   const alias = driver.table === 'delivery' ? 'd' : 'e';
   const text = entriesOf({ driver, parameters, size, direction }, `${alias}.id`, range);
-  const [row] = await connection.run<{ count: number }>(
+  const rows = await connection.runWithin<{ count: number }>(
+    limitMs,
     `select count(*)::int as count from (${text}) e /* all tenants: each arm names this one */`,
     parameters.values,
   );
-  return row?.count ?? 0;
+  return rows && (rows[0]?.count ?? 0);
 }
