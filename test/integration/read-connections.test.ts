@@ -41,8 +41,15 @@ let locking: pg.Client;
 /** Another one: within a transaction PostgreSQL shows what others do as it was at the first look. */
 let watching: pg.Client;
 let subscriber: Server;
+let received = 0;
 
 beforeAll(async () => {
+  subscriber = createServer((request, response) => {
+    request.resume();
+    received++;
+    response.end();
+  }).listen(0, '127.0.0.1');
+  await once(subscriber, 'listening');
   posthorn = await startPosthorn({ env: { DATABASE_READ_POOL_SIZE: String(READ_CONNECTIONS) } });
   locking = new pg.Client({ connectionString: posthorn.databaseUrl });
   watching = new pg.Client({ connectionString: posthorn.databaseUrl });
@@ -89,13 +96,6 @@ it.each(READS)('%s %s runs there', async (method, path, table) => {
 });
 
 it('takes in events, delivers and is ready while every connection for reads is held', async () => {
-  let received = 0;
-  subscriber = createServer((request, response) => {
-    request.resume();
-    received++;
-    response.end();
-  }).listen(0, '127.0.0.1');
-  await once(subscriber, 'listening');
   const { port } = subscriber.address() as AddressInfo;
   const greedy = await Promise.all(Array.from({ length: 4 }, () => posthorn.tenant()));
   const other = await posthorn.tenant();
