@@ -1,9 +1,13 @@
 import { ArgumentMetadata, SetMetadata, ValidationPipe } from '@nestjs/common';
 import { ValidationError } from 'class-validator';
 import { FieldError, invalidRequest, Problem } from '../domain/errors.js';
+import { hiddenCharacterMessage } from '../domain/hidden-characters.js';
 import { emptyBody } from './json-body.js';
 
 const OPTIONAL_BODY = 'optionalBody';
+const LOOK_UP = 'lookUp';
+/** Members that hold data for programs, which is kept as it was given. */
+const DATA_FIELDS = new Set(['metadata']);
 
 /** In a body of fields, however deep: the 16 KiB of a subscription's metadata may hold 8,000. */
 const MAX_MEMBERS = 10_000;
@@ -14,6 +18,9 @@ const MAX_TEXT = 500;
 
 /** A DTO that a request without any body stands for as well, as if it were `{}`. */
 export const OptionalBody = (): ClassDecorator => SetMetadata(OPTIONAL_BODY, true);
+
+/** A DTO whose texts are looked up and not kept, so that they may hold what payloads hold. */
+export const LookUp = (): ClassDecorator => SetMetadata(LOOK_UP, true);
 
 class DtoPipe extends ValidationPipe {
   override transform(value: unknown, metadata: ArgumentMetadata): Promise<unknown> {
@@ -28,7 +35,9 @@ class DtoPipe extends ValidationPipe {
         throw invalidRequest([{ path: 'body', message: 'must be a JSON object' }]);
       }
       requireFewMembers(value);
-      const errors = droppedFields(value, '');
+      const isLookUp =
+        metadata.type === 'query' || (metadata.metatype && Reflect.hasMetadata(LOOK_UP, metadata.metatype));
+      const errors = [...droppedFields(value, ''), ...(isLookUp ? [] : hiddenCharacters(value, ''))];
       if (errors.length > 0) throw invalidRequest(named(errors));
     }
     return super.transform(value, metadata) as Promise<unknown>;
@@ -83,6 +92,18 @@ function droppedFields(value: object, parent: string): FieldError[] {
       return [{ path, message: 'is not allowed as the name of a field' }];
     }
     return typeof member === 'object' && member !== null ? droppedFields(member, path) : [];
+  });
+}
+
+/** Where people will read it, no field holds what they cannot see: every member of a body, so that none is forgotten. */
+function hiddenCharacters(value: object, parent: string): FieldError[] {
+  return Object.entries(value).flatMap(([name, member]: [string, unknown]) => {
+    if (parent === '' && DATA_FIELDS.has(name)) return [];
+    const path = parent === '' ? name : Array.isArray(value) ? `${parent}[${name}]` : `${parent}.${name}`;
+    const message =
+      hiddenCharacterMessage(name) ?? (typeof member === 'string' ? hiddenCharacterMessage(member) : null);
+    if (message !== null) return [{ path, message }];
+    return typeof member === 'object' && member !== null ? hiddenCharacters(member, path) : [];
   });
 }
 

@@ -1,5 +1,6 @@
 import { FieldError, invalidRequest, Problem } from '../domain/errors.js';
 import { isEventType } from '../domain/event-type.js';
+import { hiddenCharacterMessage } from '../domain/hidden-characters.js';
 import { isIdempotencyKey, KEY_RULE } from '../domain/idempotency-key.js';
 import { elementSpans, memberSpans, Span } from '../domain/json-spans.js';
 
@@ -175,7 +176,7 @@ function identifier(value: unknown, path: string, errors: FieldError[]): string 
     if (isOfSource(value)) errors.push(ofSource(path));
     return value;
   }
-  errors.push({ path, message: KEY_RULE });
+  errors.push({ path, message: (typeof value === 'string' ? hiddenCharacterMessage(value) : null) ?? KEY_RULE });
   return null;
 }
 

@@ -21,6 +21,7 @@ import { DeliveryResponse } from '../http/delivery.dto.js';
 import { IsTime } from '../http/is-time.js';
 import { MayBeLeftOut } from '../http/may-be-left-out.js';
 import { PageResponse } from '../http/paging.dto.js';
+import { LookUp } from '../http/validation.pipe.js';
 
 const INTERVALS = ['minute', 'hour', 'day'] as const;
 const MAX_PATTERNS = 50;
@@ -94,6 +95,7 @@ export class PayloadValueDto {
   equals!: string | number | boolean | null;
 }
 
+@LookUp()
 export class SearchDto {
   @ApiPropertyOptional({
     oneOf: [
