@@ -1,6 +1,14 @@
 import { KeyRing } from '../domain/encryption.js';
 import { AddressRanges } from '../domain/address-ranges.js';
 import { AddressRules } from '../domain/target-address.js';
+import {
+  DEFAULT_OPERATOR,
+  operatorKey,
+  type OperatorKey,
+  parseOperatorKeys,
+  readBearerSecret,
+  requireDistinct,
+} from '../domain/operator-key.js';
 import { RetryPolicy, resolveRetryPolicy } from '../domain/retry-policy.js';
 import type { RateLimitRule } from '../domain/token-bucket.js';
 import { readRedisUrl } from './redis-url.js';
@@ -38,7 +46,12 @@ const VARIABLES = {
   QUEUE_SHARDS: wholeNumber(1, 1, 64),
   DATA_DIR: variable('.posthorn', (value) => value),
   ADMIN_API_KEY: bearerToken(),
+  ADMIN_API_KEYS: variable<readonly OperatorKey[]>([], parseOperatorKeys),
+  ADMIN_ALLOWED_IPS: addressRanges(),
+  AUTH_FAILURES_PER_MINUTE: wholeNumber(100, 1, 10_000_000),
   METRICS_TOKEN: bearerToken(),
+  METRICS_PUBLIC: onOrOff(false),
+  DOCS: onOrOff(true),
   ENCRYPTION_KEY: variable<KeyRing | null>(null, (value) => KeyRing.parse(value)),
   ALLOW_TARGET_RANGES: targetRanges(),
   TRUSTED_PROXIES: addressRanges(),
@@ -46,6 +59,7 @@ const VARIABLES = {
   PUBLIC_URL: publicUrl(),
   TENANT_RATE_LIMIT: decimal(1_000, 0.01, 1_000_000),
   TENANT_RATE_BURST: wholeNumber(5_000, 1, 10_000_000),
+  TENANT_MAX_API_KEYS: wholeNumber(100, 2, 10_000),
   TENANT_MAX_SUBSCRIPTIONS: wholeNumber(10_000, 1, 1_000_000),
   TENANT_MAX_SUBSCRIPTIONS_PER_URL: wholeNumber(10, 1, 1_000_000),
   LOG_LEVEL: variable<(typeof LOG_LEVELS)[number]>('info', (value) =>
@@ -102,9 +116,19 @@ export class Config {
   /** Bull queues among which the lanes are shared out. */
   readonly queueShards: number;
   readonly dataDir: string;
+  /** The short form of an operator's key; see {@link allOperatorKeys}. */
   readonly adminApiKey: string | null;
-  /** Opens /metrics. Null: whoever asks sees what names no tenant. */
+  readonly namedOperatorKeys: readonly OperatorKey[];
+  /** CIDRs that operators' keys may be used from; null: from everywhere. */
+  readonly adminAllowedIps: AddressRanges | null;
+  /** Wrong keys that are looked up for one address in a minute, and at once. */
+  readonly authFailuresPerMinute: number;
+  /** Opens /metrics, as operators' keys do. */
   readonly metricsToken: string | null;
+  /** Whether /metrics shows what names no tenant without a key. */
+  readonly metricsArePublic: boolean;
+  /** Whether /docs and /docs-json are served. */
+  readonly servesDocs: boolean;
   /** For the secrets of subscriptions and sources. Null in a process that needs none of them. */
   readonly encryptionKeys: KeyRing | null;
   readonly addressRules: AddressRules;
@@ -116,6 +140,8 @@ export class Config {
   readonly corsOrigins: readonly string[];
   /** Where the world reaches this service, without a slash at the end; null: unknown. */
   readonly publicUrl: string | null;
+  /** That have not expired. */
+  readonly tenantMaxApiKeys: number;
   readonly tenantMaxSubscriptions: number;
   /** Of a tenant, to one target URL. */
   readonly tenantMaxSubscriptionsPerUrl: number;
@@ -160,7 +186,13 @@ export class Config {
     this.queueShards = values.QUEUE_SHARDS;
     this.dataDir = values.DATA_DIR;
     this.adminApiKey = values.ADMIN_API_KEY;
+    this.namedOperatorKeys = values.ADMIN_API_KEYS;
+    this.adminAllowedIps =
+      values.ADMIN_ALLOWED_IPS.length === 0 ? null : AddressRanges.parse(values.ADMIN_ALLOWED_IPS);
+    this.authFailuresPerMinute = values.AUTH_FAILURES_PER_MINUTE;
     this.metricsToken = values.METRICS_TOKEN;
+    this.metricsArePublic = values.METRICS_PUBLIC || (values.METRICS_TOKEN === null && isLoopback(this.host));
+    this.servesDocs = values.DOCS;
     this.encryptionKeys = values.ENCRYPTION_KEY;
     // What other machines can reach is not to call services that trust their own machine.
     const opensLoopback = embedded && isLoopback(this.host);
@@ -169,6 +201,7 @@ export class Config {
     this.trustedProxies = values.TRUSTED_PROXIES;
     this.corsOrigins = values.CORS_ORIGINS;
     this.publicUrl = values.PUBLIC_URL;
+    this.tenantMaxApiKeys = values.TENANT_MAX_API_KEYS;
     this.tenantMaxSubscriptions = values.TENANT_MAX_SUBSCRIPTIONS;
     this.tenantMaxSubscriptionsPerUrl = values.TENANT_MAX_SUBSCRIPTIONS_PER_URL;
     this.tenantRate = { perSecond: values.TENANT_RATE_LIMIT, burst: values.TENANT_RATE_BURST };
@@ -191,6 +224,11 @@ export class Config {
     this.auditRetentionDays = values.AUDIT_RETENTION_DAYS;
     this.statsRetentionDays = values.STATS_RETENTION_DAYS;
     this.cleanupIntervalMs = values.CLEANUP_INTERVAL_HOURS * 3_600_000;
+  }
+
+  /** Every key of an operator, that of ADMIN_API_KEY included. */
+  get allOperatorKeys(): readonly OperatorKey[] {
+    return operatorKeys(this.adminApiKey, this.namedOperatorKeys);
   }
 
   /** This configuration with what only becomes known while starting: the embedded database, generated keys. */
@@ -227,8 +265,17 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
   return new Config(values as Values);
 }
 
+function operatorKeys(adminApiKey: string | null, named: readonly OperatorKey[]): readonly OperatorKey[] {
+  return adminApiKey === null ? named : [operatorKey(DEFAULT_OPERATOR, adminApiKey), ...named];
+}
+
 function contradictions(values: Values): string[] {
   const found: string[] = [];
+  try {
+    requireDistinct(operatorKeys(values.ADMIN_API_KEY, values.ADMIN_API_KEYS));
+  } catch (error) {
+    found.push(`ADMIN_API_KEYS, with "${DEFAULT_OPERATOR}" of ADMIN_API_KEY, ${(error as Error).message}`);
+  }
   if (values.ROLE !== 'all' && (values.DATABASE_URL === null || values.REDIS_URL === null)) {
     found.push(
       `ROLE=${values.ROLE} needs DATABASE_URL and REDIS_URL: separate processes share Postgres and Redis (without them only ROLE=all works)`,
@@ -320,10 +367,7 @@ function origins(): Variable<readonly string[]> {
 
 /** What an Authorization header can carry, and nobody guesses by trying. */
 function bearerToken(): Variable<string | null> {
-  return variable<string | null>(null, (value) => {
-    if (!/^[!-~]{16,}$/.test(value)) throw new Error('must have at least 16 characters of ASCII, no spaces');
-    return value;
-  });
+  return variable<string | null>(null, readBearerSecret);
 }
 
 /** Without a slash at the end. */
@@ -345,6 +389,13 @@ function oneOf<const T extends readonly string[]>(choices: T, fallback: T[number
   return variable<T[number]>(fallback, (value) => {
     if (!choices.includes(value)) throw new Error(`must be one of ${choices.join(', ')}, not "${value}"`);
     return value;
+  });
+}
+
+function onOrOff(fallback: boolean): Variable<boolean> {
+  return variable(fallback, (value) => {
+    if (value !== 'on' && value !== 'off') throw new Error(`must be on or off, not "${value}"`);
+    return value === 'on';
   });
 }
 

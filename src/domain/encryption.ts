@@ -1,4 +1,5 @@
 import { createCipheriv, createDecipheriv, createSecretKey, hash, KeyObject, randomBytes } from 'node:crypto';
+import { weaknessOfBytes } from './weak-secret.js';
 
 const CIPHER = 'aes-256-gcm';
 const KEY_BYTES = 32;
@@ -47,7 +48,8 @@ export class KeyRing {
   }
 
   /**
-   * Reads keys of 32 bytes in base64 or hex, with commas between.
+   * Reads keys of 32 bytes in base64 or hex, with commas between. The first one must look random. The others may be
+   * weak, since they only decrypt: otherwise nobody could get away from a weak key.
    * @throws Error that says what is wrong with which of them, without repeating any
    */
   static parse(text: string): KeyRing {
@@ -56,6 +58,7 @@ export class KeyRing {
       return readKey(entry.trim(), which);
     });
     if (new Set(keys.map(idOf)).size < keys.length) throw new Error('must not hold the same key twice');
+    requireRandom(keys[0] as Buffer);
     return new KeyRing(keys as [Buffer, ...Buffer[]]);
   }
 
@@ -131,6 +134,14 @@ function readKey(text: string, which: string): Buffer {
   if (/^[0-9a-fA-F]{64}$/.test(text)) return Buffer.from(text, 'hex');
   if (/^[A-Za-z0-9+/]{43}=?$/.test(text)) return Buffer.from(text, 'base64');
   throw new Error(`must be 32 random bytes in base64 or hex${which}: openssl rand -base64 32 makes them`);
+}
+
+function requireRandom(first: Buffer): void {
+  const weakness = weaknessOfBytes(first);
+  if (weakness === null) return;
+  throw new Error(
+    `must not encrypt with a first key whose bytes ${weakness}: anybody could guess it. Put a new one (openssl rand -base64 32) and a comma in front of it, run "npm run reencrypt", then take the old one away`,
+  );
 }
 
 function idOf(key: Buffer): string {

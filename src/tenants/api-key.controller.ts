@@ -38,10 +38,10 @@ export class ApiKeyController {
     summary: 'Create an API key',
     description:
       'The answer holds the key, which is shown only here: Posthorn keeps nothing but its hash. It may not live ' +
-      'longer than the key with which it is made.',
+      'longer than the key with which it is made. 409 when the tenant has as many as it may (`TENANT_MAX_API_KEYS`).',
   })
   @ApiCreatedResponse({ type: CreatedApiKeyResponse })
-  @ApiProblems('malformed_json', 'invalid_request')
+  @ApiProblems('malformed_json', 'invalid_request', 'conflict')
   createApiKey(
     @TenantId() tenantId: string,
     @KeyId() maker: string,
@@ -74,7 +74,7 @@ export class ApiKeyController {
     summary: 'Rotate an API key',
     description:
       'Makes a new key with the name, scopes and expiry of this one, which goes on working for `overlap_seconds` (a ' +
-      'day unless given), so that its users can change over. 409 when it has expired, or was rotated before; 422 when ' +
+      'day unless given), so that its users can change over. 409 when it has expired, was rotated before, or the tenant has as many as it may; 422 when ' +
       'it lives longer than the key with which this is asked for.',
   })
   @ApiBody({ type: RotateApiKeyDto, required: false })

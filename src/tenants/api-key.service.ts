@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { Config } from '../config/config.js';
 import { systemClock } from '../domain/clock.js';
 import type { CreationSeed } from '../domain/creation-seed.js';
 import { invalidRequest, notFound, Problem } from '../domain/errors.js';
@@ -17,11 +18,13 @@ export class ApiKeyService {
     private readonly keys: ApiKeyRepository,
     private readonly reads: ReadSide,
     private readonly cache: KeyCache,
+    private readonly config: Config,
   ) {}
 
   /**
    * @param maker the id of the key with which it is made; null: the operator makes it
-   * @throws Problem invalid_request when it would have expired already, or would outlive its maker
+   * @throws Problem conflict when the tenant has as many keys as it may, and invalid_request when it would have expired
+   *   already, or would outlive its maker
    */
   async create(
     tenantId: string,
@@ -44,7 +47,8 @@ export class ApiKeyService {
     }
     const createdAt = new Date(seed.createdAtMs);
     const stored = storedKey(key, { id: seed.id(), tenantId, name, scopes, expiresAt }, createdAt);
-    await this.keys.insert(stored);
+    const { tenantMaxApiKeys } = this.config;
+    if (!(await this.keys.insert(stored, tenantMaxApiKeys))) throw tooManyKeys(tenantMaxApiKeys);
     return new CreatedApiKeyResponse(stored, key);
   }
 
@@ -67,7 +71,7 @@ export class ApiKeyService {
   /**
    * Makes a new key with the name, scopes and expiry of the old one, which ends after `overlapSeconds`.
    * @param maker the id of the key that asks for it
-   * @throws Problem conflict when the old one has expired, or was rotated before, and invalid_request when the new one
+   * @throws Problem conflict when the old one has expired, or was rotated before, or the tenant has as many keys as it may, and invalid_request when the new one
    *   would outlive its maker
    */
   async rotate(
@@ -88,9 +92,10 @@ export class ApiKeyService {
       throw invalidRequest([{ path: 'id', message }]);
     }
     const stored = storedKey(key, { ...old, id: seed.id() }, new Date(seed.createdAtMs));
-    if (!(await this.keys.replace(stored, id, overlapSeconds))) {
-      throw notRotated(await this.find(tenantId, id));
-    }
+    const { tenantMaxApiKeys } = this.config;
+    const result = await this.keys.replace(stored, id, overlapSeconds, tenantMaxApiKeys);
+    if (result === 'too many') throw tooManyKeys(tenantMaxApiKeys);
+    if (result === 'ended') throw notRotated(await this.find(tenantId, id));
     this.cache.forget(tenantId);
     return new CreatedApiKeyResponse(stored, key);
   }
@@ -116,6 +121,14 @@ export class ApiKeyService {
 
 function outlives(expiresAt: Date | null, latest: Date | null): latest is Date {
   return latest !== null && (expiresAt === null || expiresAt > latest);
+}
+
+function tooManyKeys(most: number): Problem {
+  return new Problem(
+    'conflict',
+    `This tenant has ${most} API keys that have not expired, and may not have more. Revoke those that are not used ` +
+      '(last_used_at of GET /api-keys says when they were), or ask the operator of the service (TENANT_MAX_API_KEYS).',
+  );
 }
 
 /** The second rotation of a key would take over the end that the first one has set for it. */

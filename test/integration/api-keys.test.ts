@@ -6,6 +6,9 @@ import { ChangeFeed } from '../../src/persistence/change-feed.js';
 import { Answer, client, Client, Posthorn, startPosthorn, TestTenant } from '../support/posthorn.js';
 import { waitFor } from '../support/wait-for.js';
 
+/** Of a tenant, where they are made at the replica. */
+const MAX_KEYS = 5;
+
 let posthorn: Posthorn;
 /** Another process on the same database. */
 let replica: Posthorn;
@@ -13,7 +16,10 @@ let tenant: TestTenant;
 
 beforeAll(async () => {
   posthorn = await startPosthorn();
-  replica = await startPosthorn({ databaseUrl: posthorn.databaseUrl });
+  replica = await startPosthorn({
+    databaseUrl: posthorn.databaseUrl,
+    env: { TENANT_MAX_API_KEYS: String(MAX_KEYS) },
+  });
   tenant = await posthorn.tenant();
 });
 afterAll(async () => {
@@ -373,3 +379,52 @@ const withoutKeyLookUps = (work: () => Promise<void>): Promise<void> =>
       after(5_000, undefined, { ref: false }).then(() => Promise.reject(new Error('It is looked up'))),
     ]).finally(() => db.query('rollback'));
   });
+
+describe('the number of keys of a tenant', () => {
+  it('is bounded, also when many are made at once, by the tenant and by the operator', async () => {
+    const crowded = await posthorn.tenant();
+    const own = client(replica.url, crowded.apiKey);
+    const body = { name: 'one of many', scopes: ['read'] };
+    const made = await Promise.all(
+      Array.from({ length: 12 }, (_, index) =>
+        index % 2 === 0
+          ? own.request('POST', '/api-keys', body)
+          : replica.admin.request('POST', `/tenants/${crowded.id}/api-keys`, body),
+      ),
+    );
+    const count = (status: number) => made.filter((answer) => answer.status === status).length;
+    // Beside the first key, which the tenant was made with.
+    expect([count(201), count(409)]).toEqual([MAX_KEYS - 1, 13 - MAX_KEYS]);
+    expect(made.find(({ status }) => status === 409)!.body).toMatchObject({
+      code: 'conflict',
+      detail: expect.stringContaining('Revoke those that are not used'),
+    });
+
+    const { id } = made.find(({ status }) => status === 201)!.body;
+    expect((await own.request('POST', `/api-keys/${id}/rotate`)).status).toBe(409);
+    expect((await own.request('DELETE', `/api-keys/${id}`)).status).toBe(204);
+    expect((await own.request('POST', '/api-keys', body)).status).toBe(201);
+    // Another tenant has its own.
+    const other = client(replica.url, (await posthorn.tenant()).apiKey);
+    expect((await other.request('POST', '/api-keys', body)).status).toBe(201);
+  });
+
+  it('does not count expired ones, of which as many are kept', async () => {
+    const forgetful = await posthorn.tenant();
+    const own = client(replica.url, forgetful.apiKey);
+    for (let round = 0; round < 3; round++) {
+      for (let made = 1; made < MAX_KEYS; made++) {
+        const { status } = await own.request('POST', '/api-keys', { name: 'old', scopes: ['read'] });
+        expect(status).toBe(201);
+      }
+      await database((db) =>
+        db.query(`update api_key set expires_at = now() where tenant_id = $1 and name = 'old'`, [
+          forgetful.id,
+        ]),
+      );
+    }
+    expect((await own.request('POST', '/api-keys', { name: 'new', scopes: ['read'] })).status).toBe(201);
+    const { body } = await own.request('GET', '/api-keys?limit=100');
+    expect(body.data.filter(({ name }: { name: string }) => name === 'old')).toHaveLength(MAX_KEYS);
+  });
+});

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
-import { LessThan, Repository } from 'typeorm';
+import { EntityManager, LessThan, Repository } from 'typeorm';
 import type { Scope } from '../../domain/scope.js';
 import { Database } from '../database.js';
 import { ApiKeyEntity } from '../entities/api-key.entity.js';
@@ -40,8 +40,13 @@ export class ApiKeyRepository {
     );
   }
 
-  async insert(key: ApiKeyEntity): Promise<void> {
-    await this.keys.insert(key);
+  /** @returns false, with nothing done, when the tenant has `most` keys that have not expired */
+  insert(key: ApiKeyEntity, most: number): Promise<boolean> {
+    return this.keys.manager.transaction(async (manager) => {
+      if (!(await hasCapacity(manager, key.tenantId, most))) return false;
+      await manager.insert(ApiKeyEntity, key);
+      return true;
+    });
   }
 
   find(tenantId: string, id: string): Promise<ApiKeyEntity | null> {
@@ -66,10 +71,17 @@ export class ApiKeyRepository {
 
   /**
    * Adds a key that takes the place of another one, which ends after `overlapSeconds` unless it ends before.
-   * @returns false, with nothing done, when the old one is not there, has ended or was replaced before
+   * @param most keys of the tenant that have not expired, both of these included
+   * @returns what it did: `ended`, with nothing done, when the old one is not there, has ended or was replaced before
    */
-  async replace(key: ApiKeyEntity, oldId: string, overlapSeconds: number): Promise<boolean> {
+  async replace(
+    key: ApiKeyEntity,
+    oldId: string,
+    overlapSeconds: number,
+    most: number,
+  ): Promise<'replaced' | 'ended' | 'too many'> {
     return this.keys.manager.transaction(async (manager) => {
+      if (!(await hasCapacity(manager, key.tenantId, most))) return 'too many';
       const { affected } = await manager
         .createQueryBuilder()
         .update(ApiKeyEntity)
@@ -81,9 +93,9 @@ export class ApiKeyRepository {
         .where('tenant_id = :tenantId and id = :oldId', { tenantId: key.tenantId, oldId })
         .andWhere('replaced_by is null and (expires_at is null or expires_at > now())')
         .execute();
-      if (affected !== 1) return false;
+      if (affected !== 1) return 'ended';
       await manager.insert(ApiKeyEntity, key);
-      return true;
+      return 'replaced';
     });
   }
 
@@ -100,4 +112,25 @@ export class ApiKeyRepository {
       [[...usedAt.keys()], [...usedAt.values()]],
     );
   }
+}
+
+/**
+ * Whether the tenant may have one more key. Locks the tenant until the transaction ends, so that keys that are made at
+ * once are counted. Of those that have expired the newest `most` stay, for who wants to see when they were used last.
+ * Uses api_key_by_tenant.
+ */
+async function hasCapacity(manager: EntityManager, tenantId: string, most: number): Promise<boolean> {
+  await manager.query('select 1 from tenant where id = $1 for no key update', [tenantId]);
+  await manager.query(
+    `delete from api_key where tenant_id = $1 and id in (
+       select id from api_key where tenant_id = $1 and expires_at <= now() order by id desc offset $2
+     )`,
+    [tenantId, most],
+  );
+  const [{ count }] = await manager.query<[{ count: number }]>(
+    `select count(*)::int as count from api_key
+     where tenant_id = $1 and (expires_at is null or expires_at > now())`,
+    [tenantId],
+  );
+  return count < most;
 }

@@ -6,7 +6,7 @@ import { Config, InvalidConfig, loadConfig, ROLES, VARIABLE_NAMES } from '../../
 
 const DATABASE_URL = 'postgresql://posthorn:secret@db:5432/posthorn';
 const REDIS_URL = 'redis://queue:6379/1';
-const ENCRYPTION_KEY = Buffer.alloc(32, 'k').toString('base64');
+const ENCRYPTION_KEY = Buffer.alloc(32, 'kept by nobody but these tests ..').toString('base64');
 /** What every service with a database of its own needs. */
 const DATABASE = { DATABASE_URL, ENCRYPTION_KEY };
 
@@ -187,6 +187,14 @@ describe('values', () => {
     ['ADMIN_API_KEY', 'too-short'],
     ['METRICS_TOKEN', 'too-short'],
     ['METRICS_TOKEN', 'long enough, but with spaces'],
+    ['ADMIN_API_KEY', 'aaaaaaaaaaaaaaaa'],
+    ['METRICS_TOKEN', '0123456789abcdef'],
+    ['ENCRYPTION_KEY', '0'.repeat(64)],
+    ['ADMIN_API_KEYS', 'alice'],
+    ['ADMIN_ALLOWED_IPS', 'localhost'],
+    ['AUTH_FAILURES_PER_MINUTE', '0'],
+    ['METRICS_PUBLIC', 'yes'],
+    ['DOCS', 'no'],
     ['ENCRYPTION_KEY', 'too-short'],
     ['ALLOW_TARGET_RANGES', '10.0.0.0/33'],
     ['ALLOW_TARGET_RANGES', 'none,10.0.0.0/8'],
