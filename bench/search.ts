@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { chmodSync, mkdtempSync, statfsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { loadavg, tmpdir } from 'node:os';
@@ -173,7 +174,7 @@ async function main(): Promise<void> {
     PORT: '0',
     DATABASE_URL: postgres.url,
     ADMIN_API_KEY: ADMIN_KEY,
-    ENCRYPTION_KEY: Buffer.alloc(32, 1).toString('base64'),
+    ENCRYPTION_KEY: randomBytes(32).toString('base64'),
     LOG_LEVEL: 'silent',
     RETENTION_HOURS: '240',
     TENANT_RATE_LIMIT: '1000000',

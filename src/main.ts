@@ -78,7 +78,10 @@ async function embed(config: Config): Promise<Config> {
   return config.with({
     databaseUrl: postgres.url,
     dataDir,
-    adminApiKey: config.adminApiKey ?? localSecret(dataDir, ADMIN_KEY_FILE, generateApiKey),
+    adminApiKey:
+      config.allOperatorKeys.length > 0
+        ? config.adminApiKey
+        : localSecret(dataDir, ADMIN_KEY_FILE, generateApiKey),
     encryptionKeys,
   });
 }
@@ -141,20 +144,22 @@ function welcome(given: Config, config: Config, url: string, encrypted: number):
   const lines = [
     `Posthorn is ready (role ${config.role}, ${config.redisUrl === null ? 'in-process lanes' : 'Bull on Redis'}).`,
     '',
-    ...(servesApi ? [`  API       ${address}/api/v1`, `  Docs      ${address}/docs`] : []),
+    ...(servesApi
+      ? [`  API       ${address}/api/v1`, ...(config.servesDocs ? [`  Docs      ${address}/docs`] : [])]
+      : []),
     `  Health    ${address}/health`,
     `  Metrics   ${address}/metrics`,
   ];
   if (given.databaseUrl === '') {
     const keyFiles = [
       `  API key   in ${join(config.dataDir, TENANT_KEY_FILE)} (tenant "default")`,
-      given.adminApiKey === null && `  Admin key in ${join(config.dataDir, ADMIN_KEY_FILE)}`,
+      given.allOperatorKeys.length === 0 && `  Admin key in ${join(config.dataDir, ADMIN_KEY_FILE)}`,
       given.encryptionKeys === null &&
         `  Encryption key in ${encryptionKeyFile(config.dataDir)}: keep a copy`,
     ];
     lines.push(...keyFiles.filter((line) => line !== false), `  Data      ${config.dataDir}`);
-  } else if (config.adminApiKey === null && servesApi) {
-    lines.push('', '  No ADMIN_API_KEY is set, so nobody can create tenants.');
+  } else if (config.allOperatorKeys.length === 0 && servesApi) {
+    lines.push('', '  No ADMIN_API_KEY is set, so tenants cannot be created.');
   }
   if (config.isLoopbackClosedByHost) {
     lines.push(

@@ -100,7 +100,7 @@ export async function createServer(
   takeTurns(server, config, app.get(Metrics, { strict: false }));
   acceptBodies(server, bodyRoom);
   app.setGlobalPrefix('api/v1', { exclude: ['/', 'health', 'ready', 'metrics'] });
-  serveApiDocs(app, access, config.publicUrl);
+  if (config.servesDocs) serveApiDocs(app, access, config.publicUrl);
   return app;
 }
 

@@ -121,7 +121,7 @@ export class AuditEntryResponse {
   @ApiProperty({
     enum: ACTOR_KINDS,
     description:
-      "Who did it: one of the tenant's keys, who has the admin key, or Posthorn itself, on nobody's request.",
+      "Who did it: one of the tenant's keys, who has an operator key, or Posthorn itself, on nobody's request.",
     example: 'api_key',
   })
   actor_kind!: ActorKind;
@@ -138,7 +138,8 @@ export class AuditEntryResponse {
   @ApiProperty({
     type: String,
     nullable: true,
-    description: 'What that key was called then.',
+    description:
+      'What that key was called then. For the operator, the name of the operator key, which is hidden from tenants.',
     example: 'checkout service',
   })
   actor_name!: string | null;
@@ -225,7 +226,7 @@ export class AuditEntryResponse {
   static forTenant(row: AuditRow): AuditEntryResponse {
     const entry = AuditEntryResponse.from(row);
     if (row.actor_kind !== 'operator') return entry;
-    return { ...entry, ip: null, user_agent: null, request_id: null };
+    return { ...entry, actor_name: null, ip: null, user_agent: null, request_id: null };
   }
 }
 

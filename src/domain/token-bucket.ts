@@ -64,6 +64,11 @@ export class TokenBucket {
     return this.decision(false, Math.max(1, this.secondsFor(missing)));
   }
 
+  /** For what was taken in advance and turned out to cost nothing. */
+  giveBack(cost: number): void {
+    this.tokens = Math.min(this.rule.burst, this.tokens + cost);
+  }
+
   isFull(nowMs: number): boolean {
     return levelAt(this.tokens, this.rule, nowMs - this.atMs) >= this.rule.burst;
   }

@@ -178,7 +178,7 @@ const REFUSALS = ['ip_not_allowed', 'tenant_suspended', 'insufficient_scope', 'r
 const GUARD_PROBLEMS: Record<Access['for'], readonly ProblemCode[]> = {
   anybody: ['malformed_request'],
   source: ['signature_invalid', 'not_found', 'tenant_suspended', 'ip_not_allowed', 'rate_limited'],
-  operator: ['unauthorized', 'forbidden', 'admin_key_not_configured'],
+  operator: ['unauthorized', 'forbidden', 'ip_not_allowed', 'admin_key_not_configured', 'rate_limited'],
   tenant: ['unauthorized', 'forbidden', ...REFUSALS],
   'operator or tenant': ['unauthorized', ...REFUSALS],
 };

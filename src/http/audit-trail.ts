@@ -133,7 +133,7 @@ class AuditTrail {
       this.refusals.clear();
       this.refusalsSince = now;
     }
-    const actor = caller.kind === 'tenant' ? caller.keyId : null;
+    const actor = caller.kind === 'tenant' ? caller.keyId : caller.kind === 'operator' ? caller.name : null;
     const count = (this.refusals.get(actor) ?? 0) + 1;
     this.refusals.set(actor, count);
     if (count === REFUSALS_A_MINUTE + 1) {
@@ -153,6 +153,7 @@ function entryOf(request: FastifyRequest, action: AuditAction): AuditEntry {
     tenantId: isOperator ? tenantInPath(request) : caller.tenantId,
     actorKind: isOperator ? 'operator' : 'api_key',
     actorId: isOperator ? null : caller.keyId,
+    actorName: isOperator ? caller.name : null,
     action,
     objectType: objectTypeOf(action),
     objectId: isCreation(action) ? null : idInPath(request),

@@ -1,19 +1,21 @@
-import { hash, timingSafeEqual } from 'node:crypto';
 import { createParamDecorator, ExecutionContext, Injectable } from '@nestjs/common';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { Config } from '../config/config.js';
 import { Problem } from '../domain/errors.js';
+import type { OperatorKey } from '../domain/operator-key.js';
 import { allows, Scope } from '../domain/scope.js';
-import { KeyCache, KeyOwner } from '../persistence/key-cache.js';
+import { hasExpired, KeyCache, KeyOwner, sha256Of } from '../persistence/key-cache.js';
 import { KeyUsage } from '../persistence/key-usage.js';
 import type { Source } from '../persistence/source-cache.js';
 import { Access, accessOf } from './access.js';
+import { AuthAttempt, AuthFailureLimit } from './auth-failure-limit.js';
+import { OperatorKeys } from './operator-keys.js';
+import { presentedKey, unknownKey } from './presented-key.js';
 import { KnownPaths, noRoute } from './known-paths.js';
 import { TenantRateLimit } from './rate-limit.js';
 import { SourceGuard } from './source.guard.js';
 
 /** Who sent a request with a key. */
-export type Caller = { kind: 'operator' } | ({ kind: 'tenant' } & KeyOwner);
+export type Caller = { kind: 'operator'; name: string } | ({ kind: 'tenant' } & KeyOwner);
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -21,7 +23,7 @@ declare module 'fastify' {
      * Whose key was presented, as soon as that is known; undefined on a public route. On a route for sources, the one
      * that was asked for, whoever asks.
      */
-    caller?: Caller | { kind: 'source'; tenantId: string; source: Source; maxBodyBytes: number };
+    caller?: Caller | { kind: 'source'; tenantId: string; source: Source };
   }
 }
 
@@ -98,20 +100,19 @@ function answerWithoutRoute({ method, url }: FastifyRequest, reply: FastifyReply
   void reply.status(204).send();
 }
 
+type KeyAccess = Exclude<Access, { for: 'anybody' | 'source' }>;
+
 /** Guards every route: unless marked otherwise, it wants a tenant's key (Bearer token or X-API-Key). */
 @Injectable()
 export class AuthGuard {
-  private readonly adminHash: Buffer | null;
-
   constructor(
     private readonly keys: KeyCache,
+    private readonly operators: OperatorKeys,
+    private readonly failures: AuthFailureLimit,
     private readonly usage: KeyUsage,
     private readonly rateLimit: TenantRateLimit,
     private readonly sources: SourceGuard,
-    config: Config,
-  ) {
-    this.adminHash = config.adminApiKey === null ? null : sha256(config.adminApiKey);
-  }
+  ) {}
 
   /**
    * Needs no query, and no promise, for a key that was seen lately.
@@ -121,65 +122,92 @@ export class AuthGuard {
   check(request: FastifyRequest, reply: FastifyReply): void | Promise<void> {
     const access = accessOf(request.routeOptions);
     if (access.for === 'anybody') return;
-    if (access.for === 'operator') return this.requireOperator(request, reply);
     if (access.for === 'source') return this.sources.check(request, access.namedBy);
-    const key = presentedKey(request);
-    const owner = this.keys.owner(key);
-    return owner instanceof Promise
-      ? owner.then((found) => this.admit(request, reply, access, key, found))
-      : this.admit(request, reply, access, key, owner);
-  }
-
-  private requireOperator(request: FastifyRequest, reply: FastifyReply): void | Promise<void> {
-    if (this.adminHash === null) {
+    if (access.for === 'operator' && !this.operators.areConfigured) {
       throw new Problem(
         'admin_key_not_configured',
         'Set ADMIN_API_KEY in the configuration of the service to manage tenants.',
       );
     }
-    const key = presentedKey(request);
-    if (this.isAdminKey(key)) {
-      request.caller = { kind: 'operator' };
-      return;
+    const key = presentedKey(request.raw);
+    const sha256 = sha256Of(key);
+    const attempt = this.failures.begin(request.ip, sha256);
+    if (attempt.mayBeOperator) {
+      const operator = this.operators.find(sha256);
+      if (operator) {
+        this.admitOperator(request, access, operator, attempt);
+        return;
+      }
+    } else if (access.for === 'operator') throw this.failures.refusedInAll(request.ip);
+    const owner = this.keys.owner(sha256);
+    if (!(owner instanceof Promise)) {
+      // Known to be wrong since a moment ago: a client that repeats its mistake guesses nothing.
+      if (!owner) attempt.forgiven();
+      return this.admitTenant(request, reply, access, key, owner, attempt);
     }
-    const refuse = (owner: KeyOwner | undefined): void | Promise<void> => {
-      if (!owner) throw unknownKey();
-      request.caller = { kind: 'tenant', ...owner };
-      requireAddress(request, owner);
-      return afterwards(this.rateLimit.charge(owner, reply), () => {
-        throw new Problem('forbidden', 'Only the admin key of the service may do this.');
-      });
-    };
-    const owner = this.keys.owner(key);
-    return owner instanceof Promise ? owner.then(refuse) : refuse(owner);
+    return owner.then(
+      (found) => this.admitTenant(request, reply, access, key, found, attempt),
+      (error: unknown) => {
+        attempt.forgiven();
+        throw error;
+      },
+    );
   }
 
-  private admit(
+  private admitOperator(
+    request: FastifyRequest,
+    access: KeyAccess,
+    operator: OperatorKey,
+    attempt: AuthAttempt,
+  ): void {
+    attempt.succeeded();
+    request.caller = { kind: 'operator', name: operator.name };
+    this.operators.requireAddress(operator, request.ip);
+    if (access.for !== 'tenant') return;
+    throw new Problem('forbidden', "This is an operator's key; use an API key of the tenant here.");
+  }
+
+  private admitTenant(
     request: FastifyRequest,
     reply: FastifyReply,
-    access: Extract<Access, { scope: Scope }>,
+    access: KeyAccess,
     key: string,
     owner: KeyOwner | undefined,
+    attempt: AuthAttempt,
   ): void | Promise<void> {
     if (!owner) {
-      if (!this.isAdminKey(key)) throw unknownKey();
-      request.caller = { kind: 'operator' };
-      if (access.for === 'operator or tenant') return;
-      throw new Problem('forbidden', "The admin key is the operator's; use a tenant's API key here.");
+      attempt.failed();
+      if (!attempt.mayBeOperator && access.for !== 'tenant') throw this.failures.refusedInAll(request.ip);
+      throw unknownKey(key);
     }
+    attempt.succeeded();
+    requireUnexpired(owner);
     request.caller = { kind: 'tenant', ...owner };
     // Before it costs anything: a stolen key must not use up what its tenant may ask.
     requireAddress(request, owner);
     return afterwards(this.rateLimit.charge(owner, reply), () => {
+      if (access.for === 'operator') {
+        throw new Problem(
+          'forbidden',
+          "This is a tenant's API key; only an operator's key (ADMIN_API_KEY of the service) may do this.",
+        );
+      }
       requirePermission(owner, access.scope);
       this.usage.note(owner.keyId);
       if (leavesAnEntry(request)) return this.rateLimit.chargeChange(owner);
     });
   }
+}
 
-  private isAdminKey(key: string): boolean {
-    return this.adminHash !== null && timingSafeEqual(sha256(key), this.adminHash);
-  }
+/** It may be told so: its client has shown that it has the whole key. */
+function requireUnexpired(owner: KeyOwner): void {
+  if (!hasExpired(owner)) return;
+  // The time is reckoned from that of PostgreSQL, a millisecond off.
+  const at = new Date(Math.round(owner.expiresAtMs / 1_000) * 1_000).toISOString();
+  throw new Problem(
+    'unauthorized',
+    `This API key has expired, at ${at}, by itself or since it was rotated. Use its successor, or create a new key.`,
+  );
 }
 
 /** At once when there is nothing to wait for: a promise costs a request a microsecond. */
@@ -211,23 +239,4 @@ function requirePermission(owner: KeyOwner, scope: Scope): void {
       `This needs a key with the scope ${scope}; this one has ${[...owner.scopes].join(', ') || 'none'}.`,
     );
   }
-}
-
-/** Of two different keys it is not clear who asks, and a proxy in front of us may have judged by the other one. */
-function presentedKey(request: FastifyRequest): string {
-  const { authorization, 'x-api-key': apiKey } = request.headers;
-  const token = /^Bearer +(\S+)$/i.exec(authorization ?? '')?.[1];
-  if (token !== undefined && apiKey !== undefined && token !== apiKey) {
-    throw new Problem('unauthorized', 'Authorization and X-API-Key carry different keys; send one of them.');
-  }
-  const key = token ?? apiKey;
-  if (typeof key === 'string' && key !== '') return key;
-  throw new Problem('unauthorized', 'Send "Authorization: Bearer KEY" or "X-API-Key: KEY".');
-}
-
-const unknownKey = (): Problem =>
-  new Problem('unauthorized', 'This API key is not known. It may be mistyped, revoked or expired.');
-
-function sha256(text: string): Buffer {
-  return hash('sha256', text, 'buffer');
 }

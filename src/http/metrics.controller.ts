@@ -1,63 +1,83 @@
-import { hash, timingSafeEqual } from 'node:crypto';
-import { Controller, Get, Headers, Res } from '@nestjs/common';
+import { Controller, Get, Req, Res } from '@nestjs/common';
 import { ApiHeader, ApiOkResponse, ApiOperation, ApiProduces, ApiTags } from '@nestjs/swagger';
 import { PrometheusController } from '@willsoto/nestjs-prometheus';
-import type { FastifyReply } from 'fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Config } from '../config/config.js';
 import { Problem } from '../domain/errors.js';
 import { MetricsPage } from '../observability/metrics-page.js';
+import { sha256Of } from '../persistence/key-cache.js';
 import { Public } from './access.js';
 import { ApiProblems } from './api-docs.js';
+import { AuthFailureLimit } from './auth-failure-limit.js';
+import { OperatorKeys } from './operator-keys.js';
+import { presentedKey } from './presented-key.js';
 
 /**
- * Whoever reaches the API reaches the metrics, and tenants must not see each other. So what names a tenant is for
- * METRICS_TOKEN and the admin key; with METRICS_TOKEN set, everything is.
+ * A client that reaches the API reaches the metrics, and tenants must not see each other. So what names a tenant needs
+ * METRICS_TOKEN or an operator's key. The rest does as well, unless the service is for its own machine alone or
+ * METRICS_PUBLIC says otherwise.
  */
 @ApiTags('Operations')
 @Public()
 @Controller()
 export class MetricsController extends PrometheusController {
-  private readonly keys: Buffer[];
+  private readonly tokenHash: string | null;
   private readonly isOpen: boolean;
 
   constructor(
-    { metricsToken, adminApiKey }: Config,
+    { metricsToken, metricsArePublic }: Config,
+    private readonly operators: OperatorKeys,
+    private readonly failures: AuthFailureLimit,
     private readonly page: MetricsPage,
   ) {
     super();
-    this.keys = [metricsToken, adminApiKey].filter((key) => key !== null).map(sha256);
-    this.isOpen = metricsToken === null;
+    this.tokenHash = metricsToken === null ? null : sha256Of(metricsToken);
+    this.isOpen = metricsArePublic;
   }
 
   @Get()
   @ApiOperation({
     summary: 'Metrics in the Prometheus text format',
     description:
-      'Everything with `METRICS_TOKEN` or the admin key as Bearer token. Without a token, and none configured: the ' +
-      'metrics that name no tenant. Rendered once a second at most.',
+      "Everything with `METRICS_TOKEN` or an operator's key as Bearer token. Without one, the metrics that name no " +
+      'tenant, where the service listens on loopback alone and has no `METRICS_TOKEN`, or has `METRICS_PUBLIC=on`; ' +
+      'elsewhere nothing. Rendered once a second at most.',
   })
   @ApiHeader({ name: 'Authorization', required: false, description: '`Bearer` and METRICS_TOKEN.' })
   @ApiProduces('text/plain')
   @ApiOkResponse({ description: 'The metrics of this process.' })
-  @ApiProblems('unauthorized')
+  @ApiProblems('unauthorized', 'ip_not_allowed', 'rate_limited')
   override async index(
     @Res({ passthrough: true }) response: unknown,
-    @Headers('authorization') authorization?: string,
+    @Req() request?: FastifyRequest,
   ): Promise<string> {
-    const showsAll = this.isKnown(authorization);
-    if (!showsAll && (authorization !== undefined || !this.isOpen)) {
-      throw new Problem('unauthorized', 'Send "Authorization: Bearer " and METRICS_TOKEN, or the admin key.');
-    }
+    const withTenants = this.authenticate(request as FastifyRequest);
     (response as FastifyReply).header('content-type', this.page.contentType);
-    return this.page.read({ withTenants: showsAll });
+    return this.page.read({ withTenants });
   }
 
-  private isKnown(authorization = ''): boolean {
-    const presented = sha256(/^Bearer +(\S+)$/i.exec(authorization)?.[1] ?? '');
-    return this.keys.some((key) => timingSafeEqual(key, presented));
+  /**
+   * @returns whether it may see what names tenants
+   * @throws Problem unauthorized, ip_not_allowed, rate_limited
+   */
+  private authenticate(request: FastifyRequest): boolean {
+    const { authorization, 'x-api-key': apiKey } = request.headers;
+    if (authorization === undefined && apiKey === undefined) {
+      if (this.isOpen) return false;
+      throw new Problem('unauthorized', `The metrics need a key. ${HOW_TO_SEND}`);
+    }
+    const sha256 = sha256Of(presentedKey(request.raw));
+    const attempt = this.failures.begin(request.ip, sha256);
+    if (!attempt.mayBeOperator) throw this.failures.refusedInAll(request.ip);
+    const operator = this.operators.find(sha256);
+    if (sha256 !== this.tokenHash && !operator) {
+      attempt.failed();
+      throw new Problem('unauthorized', `This key does not open the metrics. ${HOW_TO_SEND}`);
+    }
+    attempt.succeeded();
+    if (operator) this.operators.requireAddress(operator, request.ip);
+    return true;
   }
 }
 
-function sha256(text: string): Buffer {
-  return hash('sha256', text, 'buffer');
-}
+const HOW_TO_SEND = 'Send "Authorization: Bearer " and METRICS_TOKEN, or an operator\'s key.';

@@ -67,7 +67,7 @@ export const METRIC_PROVIDERS = [
   }),
   makeCounterProvider({
     name: 'webhook_rate_limit_hits_total',
-    help: 'Requests refused with 429, by limit: that of the tenant, or overload of the service.',
+    help: 'Requests refused with 429, by limit: tenant, overload of the service, or auth (wrong keys).',
     labelNames: ['limit'],
   }),
 ];
@@ -123,6 +123,10 @@ export class Metrics {
 
   tenantLimited(): void {
     this.rateLimitHits.inc({ limit: 'tenant' });
+  }
+
+  authLimited(): void {
+    this.rateLimitHits.inc({ limit: 'auth' });
   }
 
   ingestFailed(): void {

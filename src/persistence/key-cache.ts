@@ -3,6 +3,7 @@ import { hash } from 'node:crypto';
 import { Config } from '../config/config.js';
 import { AddressRanges } from '../domain/address-ranges.js';
 import type { Scope } from '../domain/scope.js';
+import { LeastRecentlyUsed } from '../domain/least-recently-used.js';
 import type { RateLimitRule } from '../domain/token-bucket.js';
 import { Batcher } from './batcher.js';
 import { ChangeFeed } from './change-feed.js';
@@ -19,7 +20,7 @@ export interface KeyOwner {
   keyId: string;
   tenantId: string;
   scopes: ReadonlySet<Scope>;
-  /** From then on, on this process' clock, it is nobody's key. */
+  /** From then on, on this process' clock, the key may do nothing. */
   expiresAtMs: number;
   suspended: boolean;
   /** Null: it may be used from everywhere. */
@@ -30,9 +31,9 @@ export interface KeyOwner {
 /** What is behind a key, without a query when warm; kept right by {@link ChangeFeed}. */
 @Injectable()
 export class KeyCache {
-  private readonly known = new Map<string, { owner: KeyOwner; loadedAt: number }>();
+  private readonly known = new LeastRecentlyUsed<string, { owner: KeyOwner; loadedAt: number }>(MAX_KEYS);
   /** When each key was found to be nobody's. Apart from the others, so that made-up keys cannot crowd them out. */
-  private readonly unknown = new Map<string, number>();
+  private readonly unknown = new LeastRecentlyUsed<string, number>(MAX_KEYS);
   private generation = 0;
   /** One query at a time, so that a flood of made-up keys takes one connection. */
   private readonly lookUps: Batcher<string, KeyOwner | undefined>;
@@ -56,19 +57,17 @@ export class KeyCache {
   }
 
   /**
-   * @param key as it was presented; only its SHA-256 is looked up and kept, so how long a look-up takes tells nothing
-   *   about the keys that there are
-   * @returns undefined for a key that is unknown, revoked or expired; a promise only when it has to be looked up
+   * @param sha256 of the key, by {@link sha256Of}: how long a look-up takes tells nothing about the keys that there are
+   * @returns undefined for a key that is unknown or revoked; one that has expired still has its owner; a promise only
+   *   when it has to be looked up
    */
-  owner(key: string): KeyOwner | undefined | Promise<KeyOwner | undefined> {
-    // As text: six times faster than with a buffer in between.
-    const name = hash('sha256', key, 'base64');
+  owner(sha256: string): KeyOwner | undefined | Promise<KeyOwner | undefined> {
     const now = Date.now();
-    const cached = this.known.get(name);
+    const cached = this.known.get(sha256);
     const isRight = cached && cached.loadedAt > now - MAX_AGE_MS && this.changes.isListening;
-    if (isRight) return unlessExpired(cached.owner, now);
-    if ((this.unknown.get(name) ?? 0) > now - UNKNOWN_MAX_AGE_MS) return undefined;
-    return this.lookUps.add(name).then((owner) => owner && unlessExpired(owner, Date.now()));
+    if (isRight) return cached.owner;
+    if ((this.unknown.get(sha256) ?? 0) > now - UNKNOWN_MAX_AGE_MS) return undefined;
+    return this.lookUps.add(sha256);
   }
 
   /** Called at once by whoever changed a tenant or its keys in this process; other processes hear through the feed. */
@@ -94,8 +93,8 @@ export class KeyCache {
       const loadedAt = Date.now();
       for (const name of names) {
         const owner = owners.get(name);
-        if (!owner) setBounded(this.unknown, name, loadedAt);
-        else if (!(owner instanceof Error)) setBounded(this.known, name, { owner, loadedAt });
+        if (!owner) this.unknown.set(name, loadedAt);
+        else if (!(owner instanceof Error)) this.known.set(name, { owner, loadedAt });
       }
     }
     return names.map((name) => owners.get(name));
@@ -127,11 +126,11 @@ export class KeyCache {
   }
 }
 
-function unlessExpired(owner: KeyOwner, nowMs: number): KeyOwner | undefined {
-  return nowMs < owner.expiresAtMs ? owner : undefined;
+/** Of a key; in base64, since as text it takes a sixth of the time that it takes with a buffer in between. */
+export function sha256Of(key: string): string {
+  return hash('sha256', key, 'base64');
 }
 
-function setBounded<Value>(map: Map<string, Value>, name: string, value: Value): void {
-  if (map.size >= MAX_KEYS) map.clear();
-  map.set(name, value);
+export function hasExpired({ expiresAtMs }: KeyOwner): boolean {
+  return Date.now() >= expiresAtMs;
 }

@@ -179,9 +179,6 @@ class LookUps {
 }
 
 function setBounded<Value>(map: Map<string, Value>, name: string, value: Value): void {
-  // What was set again is the newest, so that the oldest goes.
-  map.delete(name);
-  const [oldest] = map.size >= MAX_SOURCES ? map.keys() : [];
-  if (oldest !== undefined) map.delete(oldest);
+  if (map.size >= MAX_SOURCES) map.clear();
   map.set(name, value);
 }

@@ -72,14 +72,42 @@ describe('/metrics without METRICS_TOKEN', () => {
   });
 });
 
+describe('/metrics where others reach it', () => {
+  it.each([
+    ['nothing', {}, 401],
+    ['METRICS_PUBLIC=on', { METRICS_PUBLIC: 'on' }, 200],
+    ['METRICS_PUBLIC=on and METRICS_TOKEN', { METRICS_PUBLIC: 'on', METRICS_TOKEN: TOKEN }, 200],
+  ])('is for clients without a key with %s: never what names a tenant', async (_, env, status) => {
+    const posthorn = await startPosthorn({ env: { HOST: '0.0.0.0', ...env } });
+    try {
+      const local = client(posthorn.url.replace('0.0.0.0', '127.0.0.1'));
+      const tenant = await busyTenant(posthorn);
+      const answer = await local.request('GET', '/metrics');
+      expect(answer.status).toBe(status);
+      if (status === 401) expect(answer.body.detail).toContain('METRICS_TOKEN');
+      expect(answer.text).not.toContain(tenant.id);
+    } finally {
+      await posthorn.stop();
+    }
+  });
+});
+
+it('DOCS=off serves no description of the API', async () => {
+  const posthorn = await start({ env: { DOCS: 'off' } });
+  for (const path of ['/docs', '/docs-json', '/docs-yaml']) {
+    expect((await posthorn.anonymous.request('GET', path)).status, path).toBe(404);
+  }
+});
+
 describe('/metrics with METRICS_TOKEN', () => {
+  let shared: Posthorn | undefined;
   it.each([
     ['nobody else', undefined, 401],
     ['who has the token', TOKEN, 200],
     ['who has the admin key', ADMIN_KEY, 200],
     ['who has part of the token', TOKEN.slice(0, -1), 401],
   ])('is for %s', async (_, key, status) => {
-    const posthorn = (running[1] as Posthorn | undefined) ?? (await start({ env: { METRICS_TOKEN: TOKEN } }));
+    const posthorn = (shared ??= await start({ env: { METRICS_TOKEN: TOKEN } }));
     const tenant = await busyTenant(posthorn);
     const caller = client(posthorn.url, key);
     const answer = await caller.request('GET', '/metrics');

@@ -62,6 +62,7 @@ export async function startPosthorn(options: PosthornOptions = {}): Promise<Post
     // Counted, and out of reach.
     TENANT_RATE_LIMIT: '1000000',
     TENANT_RATE_BURST: '10000000',
+    AUTH_FAILURES_PER_MINUTE: '10000000',
     ADMIN_API_KEY: ADMIN_KEY,
     ENCRYPTION_KEY,
     ALLOW_TARGET_RANGES: '127.0.0.0/8',

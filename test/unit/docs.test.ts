@@ -10,7 +10,17 @@ import { METRIC_PROVIDERS } from '../../src/observability/metrics.js';
 import { codeBlocks, codeRows, DOCUMENTS, readDocument, ROOT } from '../support/markdown.js';
 
 /** Read by the tests, Node or npm, and not by Posthorn's configuration. */
-const OTHER_VARIABLES = ['TEST_REDIS_URL', 'TEST_DATABASE_URL', 'WEBHOOK_SECRET', 'FUZZ_SEED'];
+const OTHER_VARIABLES = [
+  'TEST_REDIS_URL',
+  'TEST_DATABASE_URL',
+  'WEBHOOK_SECRET',
+  'FUZZ_SEED',
+  'POSTGRES_PASSWORD',
+  'REDIS_PASSWORD',
+  'POSTGRES_IMAGE',
+  'REDIS_IMAGE',
+  'NODE_IMAGE',
+];
 
 describe.each(DOCUMENTS)('%s', (document) => {
   const text = readDocument(document);

@@ -49,8 +49,7 @@ const RULES: Readonly<Record<ProviderName, SecretRule>> = {
   hmac: OURS,
   bearer: TOKEN,
   basic: OURS,
-  // It may be used with a library of Standard Webhooks as well.
-  posthorn: { ...STANDARD, generate: generatePlainSecret },
+  posthorn: OURS,
 };
 
 /** A new secret for a source, of these 32 random bytes; null where the provider chooses it. */

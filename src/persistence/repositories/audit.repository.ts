@@ -22,6 +22,8 @@ export interface AuditEntry {
   tenantId: string | null;
   actorKind: ActorKind;
   actorId: string | null;
+  /** Of an operator; that of an API key is looked up. */
+  actorName: string | null;
   action: AuditAction;
   objectType: AuditObjectType;
   objectId: string | null;
@@ -112,7 +114,8 @@ export class AuditRepository {
     await connection.run(
       `insert into audit_log (id, at, tenant_id, actor_kind, actor_id, actor_name, action, object_type, object_id,
          fields, ip, user_agent, request_id, status_code, result)
-       values ($1, $2, $3, $4, $5, (select k.name from api_key k where k.id = $5), $6, $7, $8, $9, $10, $11, $12, $13, $14)
+       values ($1, $2, $3, $4, $5, coalesce($15, (select k.name from api_key k where k.id = $5)), $6, $7, $8, $9,
+         $10, $11, $12, $13, $14)
        /* all tenants: the key is the caller's own */`,
       [
         entry.id,
@@ -129,6 +132,7 @@ export class AuditRepository {
         entry.requestId,
         outcome?.statusCode ?? null,
         outcome?.result ?? 'begun',
+        entry.actorName,
       ],
     );
   }
@@ -146,6 +150,7 @@ export class AuditRepository {
       tenantId,
       actorKind: 'service',
       actorId: null,
+      actorName: null,
       action,
       objectType: objectTypeOf(action),
       objectId,

@@ -2,7 +2,7 @@ import { hash, randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { loadConfig } from '../../../src/config/config.js';
 import type { Change, ChangeFeed } from '../../../src/persistence/change-feed.js';
-import { KeyCache } from '../../../src/persistence/key-cache.js';
+import { hasExpired, KeyCache, sha256Of } from '../../../src/persistence/key-cache.js';
 import type {
   ApiKeyRepository,
   KeyOwnerRow,
@@ -65,7 +65,8 @@ const someone = (): KeyOwnerRow => ({
   allowed_ips: [],
 });
 
-const ownerId = async (): Promise<string | undefined> => (await cache.owner(KEY))?.keyId;
+const ownerId = async (): Promise<string | undefined> => (await cache.owner(sha256Of(KEY)))?.keyId;
+const isExpired = async (): Promise<boolean> => hasExpired((await cache.owner(sha256Of(KEY)))!);
 
 it.each([
   ['a known key for a minute', () => (stored = someone()), 60_000],
@@ -109,27 +110,33 @@ it('asks for a key that it knows while nothing is heard of changes', async () =>
 it('answers without a promise once it knows the key', async () => {
   const { id } = (stored = someone());
   await ownerId();
-  expect(cache.owner(KEY)).toMatchObject({ keyId: id });
+  expect(cache.owner(sha256Of(KEY))).toMatchObject({ keyId: id });
 });
 
 it.each([
   ['fresh from the database', false],
   ['remembered from before', true],
-])('does not take an expired key, %s', async (_, isWarm) => {
+])('knows an expired key, and that it has expired, %s', async (_, isWarm) => {
   stored = { ...someone(), expires_in_ms: isWarm ? 1_000 : 0 };
-  if (isWarm) expect(await ownerId()).toBe(stored.id);
+  if (isWarm) {
+    expect(await isExpired()).toBe(false);
+    vi.setSystemTime(100_000 + 999);
+    expect(await isExpired()).toBe(false);
+  }
   vi.setSystemTime(100_000 + 1_000);
-  expect(await ownerId()).toBeUndefined();
+  expect(await isExpired()).toBe(true);
 });
 
 it('looks many keys up together', async () => {
-  const owners = await Promise.all([KEY, 'another', 'a third'].map(async (key) => cache.owner(key)));
+  const owners = await Promise.all(
+    [KEY, 'another', 'a third'].map(async (key) => cache.owner(sha256Of(key))),
+  );
   expect(owners).toEqual([undefined, undefined, undefined]);
   expect(queries).toEqual([{ keys: 3, running: 1 }]);
   stored = someone();
   feed.announce('api_key');
   const [known, ...others] = await Promise.all(
-    [KEY, 'another', 'a third'].map(async (key) => cache.owner(key)),
+    [KEY, 'another', 'a third'].map(async (key) => cache.owner(sha256Of(key))),
   );
   expect(known).toMatchObject({ keyId: stored.id });
   expect(others).toEqual([undefined, undefined]);
@@ -142,9 +149,9 @@ it('looks many keys up together', async () => {
 it('has one query at a time for a flood of keys, each for a hundred at most', async () => {
   let answer!: () => void;
   answering = new Promise((resolve) => (answer = resolve));
-  const first = cache.owner('the first');
+  const first = cache.owner(sha256Of('the first'));
   await vi.waitFor(() => expect(queries).toHaveLength(1));
-  const flood = Array.from({ length: 250 }, async (_, index) => cache.owner(`key ${index}`));
+  const flood = Array.from({ length: 250 }, async (_, index) => cache.owner(sha256Of(`key ${index}`)));
   answer();
   await Promise.all([first, ...flood]);
   expect(queries).toEqual([1, 100, 100, 50].map((keys) => ({ keys, running: 1 })));
@@ -167,10 +174,10 @@ it.each<[string, () => void, () => void]>([
   before();
   let answer!: () => void;
   answering = new Promise((resolve) => (answer = resolve));
-  const reading = cache.owner(KEY);
+  const reading = cache.owner(sha256Of(KEY));
   stored = undefined;
   during();
   answer();
   await reading;
-  expect(await cache.owner(KEY)).toBeUndefined();
+  expect(await cache.owner(sha256Of(KEY))).toBeUndefined();
 });

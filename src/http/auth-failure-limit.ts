@@ -1,0 +1,106 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { Logger } from 'pino';
+import { Config } from '../config/config.js';
+import { Problem } from '../domain/errors.js';
+import { addressGroup } from '../domain/ip-address.js';
+import { RateLimitRule, TokenBucket } from '../domain/token-bucket.js';
+import { BucketTable } from '../limits/bucket-table.js';
+import { LeastRecentlyUsed } from '../domain/least-recently-used.js';
+import { LOGGER } from '../observability/logger.js';
+import { Metrics } from '../observability/metrics.js';
+
+/** Of all addresses together, as many failures as of so many single ones. */
+const ADDRESSES_IN_ALL = 10;
+const MAX_ADDRESSES = 20_000;
+const MAX_PROVEN = 20_000;
+const LOG_INTERVAL_MS = 10_000;
+
+/** One attempt to authenticate. It is paid for in advance, so that a thousand at once are no way around. */
+export interface AuthAttempt {
+  /** Whether it may be compared with the operators' keys: not while too many fail, from wherever. */
+  mayBeOperator: boolean;
+  /** Gives back what was paid, and lets the same credential pass from the same address later on. */
+  succeeded(): void;
+  /** Gives back what was paid: it told the client nothing that it did not know. */
+  forgiven(): void;
+  failed(): void;
+}
+
+/**
+ * Limits failed authentications for each client address (IPv6: each /64, which is what one client has), and for
+ * operators' keys in all. A credential that was right before from the same address is not held up by the failures of
+ * others there, nor by those of all; the same credential from another address has that address' limit. Of this process
+ * alone: with n processes an attacker has n times as many guesses.
+ */
+@Injectable()
+export class AuthFailureLimit {
+  private readonly rule: RateLimitRule;
+  private readonly ruleInAll: RateLimitRule;
+  private readonly byAddress = new BucketTable(TokenBucket, MAX_ADDRESSES);
+  private readonly inAll: TokenBucket;
+  /** Address group and SHA-256 of a credential. */
+  private readonly proven = new LeastRecentlyUsed<string, true>(MAX_PROVEN);
+  private loggedAtMs = -Infinity;
+
+  constructor(
+    { authFailuresPerMinute }: Config,
+    private readonly metrics: Metrics,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {
+    this.rule = { perSecond: authFailuresPerMinute / 60, burst: authFailuresPerMinute };
+    const inAll = authFailuresPerMinute * ADDRESSES_IN_ALL;
+    this.ruleInAll = { perSecond: inAll / 60, burst: inAll };
+    this.inAll = new TokenBucket(this.ruleInAll, performance.now());
+  }
+
+  /**
+   * @param credentialHash SHA-256 of the credential; of a session, of its cookie
+   * @throws Problem rate_limited before anything is compared or looked up
+   */
+  begin(address: string, credentialHash: string): AuthAttempt {
+    const group = addressGroup(address);
+    const name = `${group} ${credentialHash}`;
+    if (this.proven.get(name)) {
+      return { ...UNCHARGED, failed: () => this.proven.delete(name) };
+    }
+    const nowMs = performance.now();
+    const bucket = this.byAddress.get(group, this.rule, nowMs);
+    const { allowed, retryAfterSeconds } = bucket.take(1);
+    if (!allowed) throw this.refusal(address, retryAfterSeconds);
+    this.inAll.refill(this.ruleInAll, nowMs);
+    const mayBeOperator = this.inAll.take(1).allowed;
+    const forgiven = (): void => {
+      bucket.giveBack(1);
+      if (mayBeOperator) this.inAll.giveBack(1);
+    };
+    const succeeded = (): void => {
+      forgiven();
+      this.proven.set(name, true);
+    };
+    return { mayBeOperator, succeeded, forgiven, failed: () => undefined };
+  }
+
+  /** @returns Problem rate_limited for an operator's route while too many authentications fail, from wherever */
+  refusedInAll(address: string): Problem {
+    const nowMs = performance.now();
+    this.inAll.refill(this.ruleInAll, nowMs);
+    return this.refusal(address, this.inAll.refuse(1, 0).retryAfterSeconds);
+  }
+
+  private refusal(address: string, retryAfterSeconds: number): Problem {
+    this.metrics.authLimited();
+    const nowMs = performance.now();
+    if (nowMs - this.loggedAtMs >= LOG_INTERVAL_MS) {
+      this.loggedAtMs = nowMs;
+      this.logger.warn({ ip: address }, 'auth.failures_limited');
+    }
+    return new Problem(
+      'rate_limited',
+      'Too many requests with wrong keys have come from this address, or from all. This one was not looked at; send it ' +
+        'again after the time in Retry-After. Keys that were used from this address before are not affected.',
+      { retryAfterSeconds },
+    );
+  }
+}
+
+const UNCHARGED = { mayBeOperator: true, succeeded: () => undefined, forgiven: () => undefined };
