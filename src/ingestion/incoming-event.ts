@@ -176,7 +176,10 @@ function identifier(value: unknown, path: string, errors: FieldError[]): string 
     if (isOfSource(value)) errors.push(ofSource(path));
     return value;
   }
-  errors.push({ path, message: (typeof value === 'string' ? hiddenCharacterMessage(value) : null) ?? KEY_RULE });
+  errors.push({
+    path,
+    message: (typeof value === 'string' ? hiddenCharacterMessage(value) : null) ?? KEY_RULE,
+  });
   return null;
 }
 
