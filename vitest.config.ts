@@ -10,7 +10,7 @@ export default defineConfig({
           sequence: { groupOrder: 1 },
           // They mostly wait: for leases, time limits, processes that start.
           maxWorkers: 2,
-          include: ['test/{integration,contract,e2e}/**/*.test.ts'],
+          include: ['test/{integration,contract,e2e,verifying}/**/*.test.ts'],
           globalSetup: ['test/support/global-setup.ts'],
           setupFiles: ['test/support/end-with-runner.ts'],
           testTimeout: 60_000,

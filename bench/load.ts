@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { generateSecret, signatureHeaders } from '../src/domain/signature.js';
+import { signatureHeaders } from '../src/domain/signature.js';
+import { generateSecret } from '../src/domain/signing-secret.js';
 import { uuidV7 } from '../src/domain/uuid-v7.js';
 import { acceptedIn, poolFor, post, requestFor, type EventSource, type Request } from './event-requests.js';
 import { monotonicMs, percentiles } from './latencies.js';

@@ -1,11 +1,6 @@
-import { createHmac, randomBytes } from 'node:crypto';
-import { looksSealed } from './encryption.js';
-import { isPlainSecret, keyOfSecret, WHSEC } from './secret-key.js';
+import { createHmac } from 'node:crypto';
+import { keyOfSecret } from './secret-key.js';
 
-const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
-/** Key length that the Standard Webhooks specification asks for, in bytes. */
-const MIN_WHSEC_BYTES = 24;
-const MAX_WHSEC_BYTES = 64;
 /** That are valid at once: each adds a signature to every delivery, and a try to every verification. */
 export const MAX_SECRETS = 5;
 const MAX_CACHED_KEYS = 10_000;
@@ -51,24 +46,6 @@ export function signatureHeaders({
   };
 }
 
-/** A new secret in the form of the specification: `whsec_` and 32 random bytes in base64. @param bytes those */
-export function generateSecret(bytes: Buffer = randomBytes(32)): string {
-  return WHSEC + bytes.toString('base64');
-}
-
-/**
- * Whether a subscription may use it as a secret: `whsec_` followed by 24 to 64 bytes in base64 (padded), or any
- * other 16 to 256 printable ASCII characters. A `whsec_` whose rest cannot be decoded is refused rather than taken as
- * plain text: the two ends would not agree on its key. Nor may it look like one that is encrypted.
- */
-export function isSecret(s: unknown): s is string {
-  if (typeof s !== 'string') return false;
-  if (!s.startsWith(WHSEC)) return isPlainSecret(s) && !looksSealed(s);
-  const encoded = s.slice(WHSEC.length);
-  const bytes = Buffer.byteLength(encoded, 'base64');
-  return bytes >= MIN_WHSEC_BYTES && bytes <= MAX_WHSEC_BYTES && BASE64.test(encoded);
-}
-
 function standardSignature(secret: string, signedPrefix: string, body: Buffer): string {
   // Two updates, so the body is not copied behind its prefix.
   return `v1,${createHmac('sha256', keyOf(secret)).update(signedPrefix).update(body).digest('base64')}`;
@@ -78,7 +55,8 @@ function keyOf(secret: string): Buffer {
   let key = decodedKeys.get(secret);
   if (key === undefined) {
     key = keyOfSecret(secret);
-    if (decodedKeys.size >= MAX_CACHED_KEYS) decodedKeys.clear();
+    const [oldest] = decodedKeys.keys();
+    if (oldest !== undefined && decodedKeys.size >= MAX_CACHED_KEYS) decodedKeys.delete(oldest);
     decodedKeys.set(secret, key);
   }
   return key;

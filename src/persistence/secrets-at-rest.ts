@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { DataSource } from 'typeorm';
 import { isSealed, KeyRing, SealedSecret, sealedPattern, UndecryptableSecret } from '../domain/encryption.js';
-import { generateSecret } from '../domain/signature.js';
+import { generateSecret } from '../domain/signing-secret.js';
 import { LEAST_UUID } from '../domain/uuid-v7.js';
 import { dataSourceOptions } from './data-source.js';
 import { Connection, Database } from './database.js';

@@ -8,18 +8,21 @@ import { Webhook } from 'standardwebhooks';
  * `x-webhook-signature` as HMAC-SHA256 of the body keyed with the secret's characters. Whatever is there must
  * be right, and one of them must be there. That library reads text alone: of other bytes the signature is computed here.
  *
- * @throws Error if the secret is not `whsec_` + base64
+ * @throws Error if the secret begins with `whsec_` and is not base64 after it; any other is its own key
  */
 export class SignatureCheck {
   readonly #secret: string;
+  readonly #key: Buffer;
   readonly #webhook: Webhook;
 
   constructor(secret: string) {
     this.#secret = secret;
+    const encoded = /^whsec_(.*)/.exec(secret)?.[1];
+    this.#key = encoded === undefined ? Buffer.from(secret) : Buffer.from(encoded, 'base64');
     try {
-      this.#webhook = new Webhook(secret);
+      this.#webhook = encoded === undefined ? new Webhook(secret, { format: 'raw' }) : new Webhook(secret);
     } catch (cause) {
-      throw new Error('a secret is "whsec_" and base64', { cause });
+      throw new Error('what follows whsec_ in a secret is base64', { cause });
     }
   }
 
@@ -63,7 +66,7 @@ export class SignatureCheck {
       { ...signed, 'webhook-signature': this.#webhook.sign(id, new Date(Number(timestamp) * 1_000), '') },
       { jsonParse: false },
     );
-    const expected = createHmac('sha256', Buffer.from(this.#secret.replace(/^whsec_/, ''), 'base64'))
+    const expected = createHmac('sha256', this.#key)
       .update(`${id}.${timestamp}.`)
       .update(body)
       .digest('base64');

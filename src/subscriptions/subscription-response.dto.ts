@@ -1,10 +1,24 @@
 import { ApiProperty } from '@nestjs/swagger';
+import { SECRET_FORMATS, secretFormat, type SecretFormat } from '../domain/signing-secret.js';
 import { PageResponse } from '../http/paging.dto.js';
 import { RateLimit, SubscriptionEntity } from '../persistence/entities/subscription.entity.js';
 import { maskedHeaders } from './subscription-headers.js';
+import { secretWarnings } from './subscription-rules.js';
 import { RateLimitDto } from './subscription.dto.js';
 
 const SECRET_EXAMPLE = 'whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD4m3pN5Qz8wY=';
+
+const FORMAT_DESCRIPTION =
+  '`base64`: the key is what follows `whsec_`, decoded; the libraries of Standard Webhooks take the secret as it is. ' +
+  '`raw`: the key is the characters of the secret; those libraries take it as `whsec_` and the base64 of its characters.';
+
+class WarningResponse {
+  @ApiProperty({ example: 'secret' })
+  path!: string;
+
+  @ApiProperty({ example: 'looks like a key in hexadecimal, and is not decoded …' })
+  message!: string;
+}
 
 /** What whoever asks may see: the values of headers are often credentials of the subscriber. */
 export interface Shown {
@@ -99,28 +113,61 @@ export class SubscriptionResponse {
   }
 }
 
-/** The answer to create and rotate-secret alone. */
-export class SubscriptionWithSecretResponse extends SubscriptionResponse {
-  @ApiProperty({ example: SECRET_EXAMPLE })
-  secret: string;
+/** The answer to a change, which may have given a secret. */
+export class ChangedSubscriptionResponse extends SubscriptionResponse {
+  @ApiProperty({
+    type: [WarningResponse],
+    example: [],
+    description: 'What is accepted and probably not meant, such as a secret that looks like an encoded key.',
+  })
+  warnings: WarningResponse[];
 
-  constructor(row: SubscriptionEntity, secret: string) {
+  /** @param givenSecret undefined where it stays as it was */
+  constructor(row: SubscriptionEntity, givenSecret: string | undefined) {
     super(row);
-    this.secret = secret;
+    this.warnings = secretWarnings(givenSecret);
   }
 }
 
-class PreviousSecretResponse {
+/** The answer to create and rotate-secret alone. */
+export class SubscriptionWithSecretResponse extends ChangedSubscriptionResponse {
+  @ApiProperty({ example: SECRET_EXAMPLE })
+  secret: string;
+
+  @ApiProperty({ enum: SECRET_FORMATS, example: 'base64', description: FORMAT_DESCRIPTION })
+  secret_format: SecretFormat;
+
+  constructor(row: SubscriptionEntity, secret: string) {
+    super(row, secret);
+    this.secret = secret;
+    this.secret_format = secretFormat(secret);
+  }
+}
+
+export class PreviousSecretResponse {
   @ApiProperty({ example: SECRET_EXAMPLE })
   secret!: string;
 
+  @ApiProperty({ enum: SECRET_FORMATS, example: 'base64' })
+  secret_format!: SecretFormat;
+
   @ApiProperty({ format: 'date-time', example: '2026-01-31T12:00:00.000Z' })
   expires_at!: string;
+
+  static from(secret: string, until: Date): PreviousSecretResponse {
+    return { secret, secret_format: secretFormat(secret), expires_at: until.toISOString() };
+  }
 }
 
 export class SecretResponse {
   @ApiProperty({ example: SECRET_EXAMPLE })
   secret: string;
+
+  @ApiProperty({ enum: SECRET_FORMATS, example: 'base64', description: FORMAT_DESCRIPTION })
+  secret_format: SecretFormat;
+
+  @ApiProperty({ type: [WarningResponse], example: [], description: 'As in the answer to create.' })
+  warnings: WarningResponse[];
 
   @ApiProperty({
     type: String,
@@ -143,6 +190,8 @@ export class SecretResponse {
   constructor(secret: string, previous: PreviousSecretResponse[]) {
     const [newest] = previous;
     this.secret = secret;
+    this.secret_format = secretFormat(secret);
+    this.warnings = secretWarnings(secret);
     this.previous_secret = newest?.secret ?? null;
     this.previous_secret_expires_at = newest?.expires_at ?? null;
     this.previous_secrets = previous;

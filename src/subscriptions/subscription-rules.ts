@@ -2,18 +2,13 @@ import type { Config } from '../config/config.js';
 import { FieldError, invalidRequest } from '../domain/errors.js';
 import { isEventTypePattern } from '../domain/event-type.js';
 import { InvalidRetryPolicy, resolveRetryPolicy } from '../domain/retry-policy.js';
-import { PLAIN_SECRET_RULE } from '../domain/secret-key.js';
-import { isSecret } from '../domain/signature.js';
+import { secretProblem, secretWarning } from '../domain/signing-secret.js';
 import { AddressRules } from '../domain/target-address.js';
 import { InvalidTargetUrl, knownAddresses, parseTargetUrl } from '../domain/target-url.js';
 import { GivenFields } from './subscription.dto.js';
 import { headerErrors } from './subscription-headers.js';
 
 const MAX_METADATA_BYTES = 16 * 1024;
-
-const SECRET_RULE =
-  `must be whsec_ followed by 24 to 64 bytes in base64, or ${PLAIN_SECRET_RULE} of your own that do not begin with ` +
-  'enc:';
 
 /**
  * Checks what the types of a request cannot say: each rule that belongs to the domain.
@@ -38,7 +33,16 @@ export function checkSubscription(
 }
 
 export function secretErrors(secret: unknown): FieldError[] {
-  return secret === undefined || isSecret(secret) ? [] : [{ path: 'secret', message: SECRET_RULE }];
+  return fieldError('secret', secret === undefined ? null : secretProblem(secret));
+}
+
+/** What the owner of a secret should know of it, though it can be used. */
+export function secretWarnings(secret: string | undefined): FieldError[] {
+  return fieldError('secret', secret === undefined ? null : secretWarning(secret));
+}
+
+function fieldError(path: string, message: string | null): FieldError[] {
+  return message === null ? [] : [{ path, message }];
 }
 
 /** A host name is judged when it is connected to, after DNS; an address and localhost can be judged now. */

@@ -16,6 +16,7 @@ import { Seed } from '../http/idempotency.js';
 import { Located } from '../http/located.js';
 import { UuidParam } from '../http/uuid-param.pipe.js';
 import {
+  ChangedSubscriptionResponse,
   SecretResponse,
   SubscriptionPageResponse,
   SubscriptionResponse,
@@ -90,13 +91,13 @@ export class SubscriptionController {
     summary: 'Replace a subscription',
     description: 'Fields that are left out go back to their defaults; only the secret stays.',
   })
-  @ApiOkResponse({ type: SubscriptionResponse })
+  @ApiOkResponse({ type: ChangedSubscriptionResponse })
   @ApiProblems('malformed_json', 'invalid_request', 'not_found', 'conflict')
   replaceSubscription(
     @TenantId() tenantId: string,
     @Param('id', UuidParam) id: string,
     @Body() body: SubscriptionDto,
-  ): Promise<SubscriptionResponse> {
+  ): Promise<ChangedSubscriptionResponse> {
     return this.subscriptions.replace(tenantId, id, body);
   }
 
@@ -107,13 +108,13 @@ export class SubscriptionController {
     summary: 'Change a subscription',
     description: 'Fields that are left out stay. `is_active: true` also clears `disabled_reason`.',
   })
-  @ApiOkResponse({ type: SubscriptionResponse })
+  @ApiOkResponse({ type: ChangedSubscriptionResponse })
   @ApiProblems('malformed_json', 'invalid_request', 'not_found', 'conflict')
   patchSubscription(
     @TenantId() tenantId: string,
     @Param('id', UuidParam) id: string,
     @Body() body: SubscriptionPatchDto,
-  ): Promise<SubscriptionResponse> {
+  ): Promise<ChangedSubscriptionResponse> {
     return this.subscriptions.patch(tenantId, id, body);
   }
 

@@ -54,9 +54,10 @@ export class SubscriptionFieldsDto {
     type: String,
     example: 'whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD4m3pN5Qz8wY=',
     description:
-      'Signs the deliveries: `whsec_` and 24 to 64 bytes in base64, or 16 to 256 printable characters. Made for you ' +
-      'when you create a subscription without one; otherwise it stays as it is when left out. A new one given here ' +
-      'holds at once; rotate-secret lets both hold for a while.',
+      'Signs the deliveries: `whsec_` and 24 to 64 bytes in base64, which are the key, or 16 to 256 printable ASCII ' +
+      'characters of your own, which are the key as they stand, whatever they look like. Made for you when you create ' +
+      'a subscription without one; otherwise it stays as it is when left out. A new one given here holds at once; ' +
+      'rotate-secret lets both hold for a while.',
   })
   @MayBeLeftOut()
   @IsString({ message: 'must be a string' })
@@ -212,7 +213,7 @@ export type GivenFields = SubscriptionFieldsDto & { target_url?: string };
 export class RotateSecretDto {
   @ApiPropertyOptional({
     example: 'whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD4m3pN5Qz8wY=',
-    description: 'The new secret; made for you when left out.',
+    description: 'The new secret, in the forms of `secret` in create; made for you when left out.',
   })
   @MayBeLeftOut()
   @IsString({ message: 'must be a string' })

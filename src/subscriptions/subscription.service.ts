@@ -5,7 +5,7 @@ import { systemClock } from '../domain/clock.js';
 import type { CreationSeed } from '../domain/creation-seed.js';
 import { SealedSecret, UndecryptableSecret } from '../domain/encryption.js';
 import { invalidRequest, notFound, Problem } from '../domain/errors.js';
-import { generateSecret } from '../domain/signature.js';
+import { generateSecret } from '../domain/signing-secret.js';
 import { PageQuery, pageResponse } from '../http/paging.dto.js';
 import { LOGGER } from '../observability/logger.js';
 import { SubscriptionEntity, UnsealedSubscription } from '../persistence/entities/subscription.entity.js';
@@ -17,6 +17,8 @@ import { SubscriptionCache } from '../persistence/subscription-cache.js';
 import { LaneScheduler } from '../queue/lane-scheduler.js';
 import { defaultColumns, givenColumns, replacedSecret } from './subscription-columns.js';
 import {
+  ChangedSubscriptionResponse,
+  PreviousSecretResponse,
   SecretResponse,
   Shown,
   SubscriptionResponse,
@@ -89,20 +91,24 @@ export class SubscriptionService {
    * Puts a subscription in the place of the old one: what is left out goes back to its default, but for the secret.
    * @throws Problem invalid_request
    */
-  async replace(tenantId: string, id: string, fields: SubscriptionDto): Promise<SubscriptionResponse> {
+  async replace(tenantId: string, id: string, fields: SubscriptionDto): Promise<ChangedSubscriptionResponse> {
     checkSubscription(fields, this.config);
     await this.requireRoom(tenantId, fields, id);
-    return this.change(tenantId, id, { ...defaultColumns(), ...givenColumns(fields) });
+    return this.change(tenantId, id, { ...defaultColumns(), ...givenColumns(fields) }, fields.secret);
   }
 
   /**
    * Changes the given fields and no other, so that concurrent changes of different fields both hold.
    * @throws Problem invalid_request
    */
-  async patch(tenantId: string, id: string, fields: SubscriptionPatchDto): Promise<SubscriptionResponse> {
+  async patch(
+    tenantId: string,
+    id: string,
+    fields: SubscriptionPatchDto,
+  ): Promise<ChangedSubscriptionResponse> {
     checkSubscription(fields, this.config);
     await this.requireRoom(tenantId, fields, id);
-    return this.change(tenantId, id, givenColumns(fields));
+    return this.change(tenantId, id, givenColumns(fields), fields.secret);
   }
 
   /** Its open deliveries are dead-lettered by the engine, which learns of it soon after this resolves. */
@@ -115,10 +121,9 @@ export class SubscriptionService {
   /** @throws Problem secret_unreadable */
   async getSecret(tenantId: string, id: string): Promise<SecretResponse> {
     const row = await this.find(tenantId, id);
-    const previous = previousSecretsOf(row, systemClock.now()).map(({ secret, untilMs }) => ({
-      secret: this.reveal(secret, row),
-      expires_at: new Date(untilMs).toISOString(),
-    }));
+    const previous = previousSecretsOf(row, systemClock.now()).map(({ secret, untilMs }) =>
+      PreviousSecretResponse.from(this.reveal(secret, row), new Date(untilMs)),
+    );
     return new SecretResponse(this.reveal(row.secret, row), previous);
   }
 
@@ -227,12 +232,13 @@ export class SubscriptionService {
     tenantId: string,
     id: string,
     columns: Partial<UnsealedSubscription>,
-  ): Promise<SubscriptionResponse> {
+    givenSecret: string | undefined,
+  ): Promise<ChangedSubscriptionResponse> {
     if (!(await this.subscriptions.update(tenantId, id, columns))) throw notFound('subscription', id);
     this.cache.forget(tenantId);
     // What had to wait under the old rules may be due under the new ones.
     await this.lanes.wake([id]);
-    return SubscriptionResponse.from(await this.find(tenantId, id));
+    return new ChangedSubscriptionResponse(await this.find(tenantId, id), givenSecret);
   }
 
   /** In the background. Deliveries that this does not reach come to the engine at their own time. */

@@ -67,6 +67,11 @@ async function subscribe(fields: Record<string, unknown> = {}, owner = tenant): 
   return body as Subscription;
 }
 
+/** A subscription as GET shows it, and what the answers that give a secret have beside. */
+function apart({ secret, secret_format: _format, warnings: _warnings, ...before }: Subscription) {
+  return { secret, before };
+}
+
 /** The ids of a list, from one of its pages to the last. */
 async function listFrom(path: string, firstCursor?: string): Promise<string[]> {
   const ids: string[] = [];
@@ -91,13 +96,15 @@ describe('create and get', () => {
       id: expect.stringMatching(/^[0-9a-f-]{36}$/),
       target_url: 'https://example.com',
       secret: expect.stringMatching(/^whsec_[A-Za-z0-9+/]{43}=$/),
+      secret_format: 'base64',
+      warnings: [],
       created_at: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
       updated_at: created.created_at,
     });
   });
 
   it('keeps everything it is given, and shows the secret only in the answer to create', async () => {
-    const { secret, ...created } = await subscribe({ ...FULL, secret: 'a secret of my own' });
+    const { secret, before: created } = apart(await subscribe({ ...FULL, secret: 'a secret of my own' }));
     const { body: read } = await tenant.request('GET', `/subscriptions/${created.id}`);
 
     expect(secret).toBe('a secret of my own');
@@ -171,8 +178,9 @@ describe('replace', () => {
       target_url: 'https://example.com/new',
       created_at,
       updated_at: body.updated_at,
+      warnings: [],
     });
-    expect((await tenant.request('GET', `/subscriptions/${id}`)).body).toEqual(body);
+    expect((await tenant.request('GET', `/subscriptions/${id}`)).body).toEqual(apart(body).before);
     expect((await tenant.request('GET', `/subscriptions/${id}/secret`)).body.secret).toBe(secret);
   });
 
@@ -189,13 +197,13 @@ describe('patch', () => {
   it.each(Object.entries({ ...FULL, target_url: 'https://example.com/new' }))(
     'changes %s and keeps the rest',
     async (field, value) => {
-      const { secret, ...before } = await subscribe();
+      const { secret, before } = apart(await subscribe());
       const { status, body } = await tenant.request('PATCH', `/subscriptions/${before.id}`, {
         [field]: value,
       });
 
       expect(status).toBe(200);
-      expect(body).toEqual({ ...before, [field]: value, updated_at: body.updated_at });
+      expect(body).toEqual({ ...before, [field]: value, updated_at: body.updated_at, warnings: [] });
       expect((await tenant.request('GET', `/subscriptions/${before.id}/secret`)).body.secret).toBe(secret);
     },
   );
@@ -203,10 +211,10 @@ describe('patch', () => {
   it.each(['retry_policy', 'timeout_ms', 'rate_limit', 'max_concurrency', 'description'])(
     'takes null to put %s back to its default, and keeps the rest',
     async (field) => {
-      const { secret: _, ...before } = await subscribe(FULL);
+      const { before } = apart(await subscribe(FULL));
       const { body } = await tenant.request('PATCH', `/subscriptions/${before.id}`, { [field]: null });
 
-      expect(body).toEqual({ ...before, [field]: null, updated_at: body.updated_at });
+      expect(body).toEqual({ ...before, [field]: null, updated_at: body.updated_at, warnings: [] });
     },
   );
 
@@ -255,9 +263,11 @@ describe('secrets', () => {
     expect(rotated.body.secret).not.toBe(secret);
     expect(body).toEqual({
       secret: rotated.body.secret,
+      secret_format: 'base64',
+      warnings: [],
       previous_secret: secret,
       previous_secret_expires_at: expect.any(String),
-      previous_secrets: [{ secret, expires_at: body.previous_secret_expires_at }],
+      previous_secrets: [{ secret, secret_format: 'base64', expires_at: body.previous_secret_expires_at }],
     });
     const overlapMs = Date.parse(body.previous_secret_expires_at) - Date.parse(rotated.body.updated_at);
     expect(Math.abs(overlapMs - 86_400_000)).toBeLessThan(1_000);
@@ -273,9 +283,34 @@ describe('secrets', () => {
     expect(answer.body.secret).toBe('a secret of my own');
     expect((await tenant.request('GET', `/subscriptions/${id}/secret`)).body).toEqual({
       secret: 'a secret of my own',
+      secret_format: 'raw',
+      warnings: [],
       previous_secret: null,
       previous_secret_expires_at: null,
       previous_secrets: [],
+    });
+  });
+
+  it.each<[method: string, path: (id: string) => string]>([
+    ['POST', () => ''],
+    ['POST', (id) => `/${id}/rotate-secret`],
+    ['PATCH', (id) => `/${id}`],
+    ['PUT', (id) => `/${id}`],
+  ])('that look like an encoded key are answered with a warning: %s %s', async (method, pathOf) => {
+    const { id, target_url } = await subscribe();
+    const secret = '6d1f0a9c4be27f53a8d0c1e5b7963482f4ad0be19c5d7e208b3f6a41d2c7e95a';
+    const path = pathOf(id);
+    const fields = path.endsWith('rotate-secret') ? { secret } : { secret, target_url };
+    const { body } = await tenant.request(method, `/subscriptions${path}`, fields);
+
+    const warnings = [
+      { path: 'secret', message: expect.stringContaining('looks like a key in hexadecimal') },
+    ];
+    expect(body).toMatchObject({ warnings });
+    expect((await tenant.request('GET', `/subscriptions/${body.id}/secret`)).body).toMatchObject({
+      secret,
+      secret_format: 'raw',
+      warnings,
     });
   });
 
@@ -290,6 +325,8 @@ describe('secrets', () => {
     expect(body).not.toHaveProperty('secret');
     expect((await tenant.request('GET', `/subscriptions/${id}/secret`)).body).toEqual({
       secret: 'a secret from now on',
+      secret_format: 'raw',
+      warnings: [],
       previous_secret: null,
       previous_secret_expires_at: null,
       previous_secrets: [],
@@ -322,7 +359,7 @@ describe('a subscription of another tenant', () => {
 
   it.each(verbs)('%s %s is not found, and stays as it is', async (method, path, body) => {
     const owner = await posthorn.tenant();
-    const { secret, ...theirs } = await subscribe({ description: 'Theirs' }, owner);
+    const { secret, before: theirs } = apart(await subscribe({ description: 'Theirs' }, owner));
 
     const answer = await tenant.request(method, `/subscriptions/${theirs.id}${path}`, body);
 

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { isPlainSecret, PLAIN_SECRET_RULE } from '../secret-key.js';
-import { generateSecret, isSecret } from '../signature.js';
+import { generateSecret, isSecret } from '../signing-secret.js';
 import type { ProviderName } from './provider-names.js';
 
 /** What a secret of a provider looks like, and who chooses it. */

@@ -267,7 +267,7 @@ describe('looking inside over HTTP', () => {
     ['/_behaviour/orders', 'status/503', 204, 503],
     ['/_behaviour/orders', 'fial/15', 400, 200],
     ['/_secret/orders', 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw', 204, 401],
-    ['/_secret/orders', 'not base64!', 400, 200],
+    ['/_secret/orders', 'whsec_not base64!', 400, 200],
     ['/_elsewhere', '', 404, 200],
   ])('PUT %s "%s" answers %d, then /orders answers %d', async (path, body, answer, afterwards) => {
     expect(await put(path, body)).toBe(answer);
