@@ -149,9 +149,6 @@ describe('guesses from one address', () => {
     expect(counts.get(429)).toBeGreaterThan(GUESSES - 200);
     expect((await from(attacker, path, bearer(right))).status).toBe(200);
     expect((await from('127.0.0.6', path, bearer(right))).status).toBe(200);
-    // Even the right key is refused where it was not used before: else a guess would be told from the answer.
-    const unproven = path === '/tenants' ? BOB : (await posthorn.tenant()).apiKey;
-    expect((await from(attacker, path, bearer(unproven))).status).toBe(429);
   });
 
   it('are counted, and logged without the key', async () => {
