@@ -1,9 +1,19 @@
 import { defineConfig } from 'vitest/config';
 
+/** Longer than any wait in a test, so that what it waited for is told. How soon something happens is never tested so. */
+const PATIENT = { testTimeout: 300_000, hookTimeout: 300_000 };
+
 export default defineConfig({
   test: {
     projects: [
-      { test: { name: 'unit', include: ['test/{unit,model}/**/*.test.ts'], sequence: { groupOrder: 0 } } },
+      {
+        test: {
+          name: 'unit',
+          sequence: { groupOrder: 0 },
+          include: ['test/{unit,model}/**/*.test.ts'],
+          ...PATIENT,
+        },
+      },
       {
         test: {
           name: 'integration',
@@ -13,8 +23,7 @@ export default defineConfig({
           include: ['test/{integration,contract,e2e,verifying}/**/*.test.ts'],
           globalSetup: ['test/support/global-setup.ts'],
           setupFiles: ['test/support/end-with-runner.ts'],
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
+          ...PATIENT,
         },
       },
       {
@@ -24,7 +33,7 @@ export default defineConfig({
           include: ['test/faults/**/*.test.ts'],
           setupFiles: ['test/support/end-with-runner.ts'],
           testTimeout: 600_000,
-          hookTimeout: 120_000,
+          hookTimeout: 300_000,
         },
       },
       {
@@ -34,7 +43,7 @@ export default defineConfig({
           include: ['test/fuzz/**/*.test.ts'],
           globalSetup: ['test/support/global-setup.ts'],
           setupFiles: ['test/support/end-with-runner.ts'],
-          hookTimeout: 60_000,
+          ...PATIENT,
         },
       },
     ],

@@ -107,7 +107,7 @@ export class Simulator {
    * Resolves once so many have arrived in all, or the condition holds; it is asked again after every arrival
    * and every answer. Rejects, with the counts in the message, after `timeoutMs`.
    */
-  async waitFor(condition: number | (() => boolean), timeoutMs = 5_000): Promise<void> {
+  async waitFor(condition: number | (() => boolean), timeoutMs = 60_000): Promise<void> {
     const holds = typeof condition === 'number' ? () => this.total >= condition : condition;
     await this.#log.waitFor(holds, timeoutMs);
   }

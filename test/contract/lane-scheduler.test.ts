@@ -46,7 +46,7 @@ async function open(env: Environment): Promise<LaneScheduler> {
   const app = await NestFactory.createApplicationContext(TestModule, { logger: false, abortOnError: false });
   opened.push(app);
   const scheduler = app.get(LaneScheduler);
-  await waitFor(() => scheduler.isHealthy(), { what: 'the connection to Redis', timeoutMs: 20_000 });
+  await waitFor(() => scheduler.isHealthy(), { what: 'the connection to Redis' });
   return scheduler;
 }
 
@@ -319,7 +319,7 @@ describe('processes that disagree on the number of queues', () => {
         await waker.wake(lanes);
         return new Set(served).size === lanes.length;
       },
-      { what: 'all lanes', timeoutMs: 15_000 },
+      { what: 'all lanes' },
     );
   });
 });

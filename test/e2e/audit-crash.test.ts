@@ -13,7 +13,7 @@ beforeAll(async () => {
   [database] = await Promise.all([createDatabase(), builtMain()]);
   blocker = new pg.Client({ connectionString: database.url });
   await blocker.connect();
-}, 180_000);
+});
 afterAll(async () => {
   await blocker.end();
   await database.drop();

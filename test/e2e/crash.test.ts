@@ -81,7 +81,7 @@ async function everyDeliveryEnded(tenant: Client): Promise<void> {
   };
   await waitFor(
     async () => (await Promise.all(['pending', 'delivering', 'retrying'].map(anyIn))).every((any) => !any),
-    { what: 'every delivery to end', timeoutMs: 40_000 },
+    { what: 'every delivery to end' },
   );
 }
 
@@ -112,7 +112,7 @@ describe.each(VARIANTS)('kill -9 of %s, in the middle of a load', (what, crash) 
     const load = newLoad();
 
     const sending = load.send(running.tenant);
-    await simulator.waitFor(() => simulator.countOn('/ok/fast') >= 100, 20_000);
+    await simulator.waitFor(() => simulator.countOn('/ok/fast') >= 100);
     const crashedAt = Date.now();
     await crash(running);
     await sending;
@@ -158,7 +158,7 @@ describe('SIGTERM in the middle of a load', () => {
     }
     const load = newLoad();
     const sending = load.send(running.tenant);
-    await simulator.waitFor(() => simulator.countOn('/delay/200/slow') >= 100, 20_000);
+    await simulator.waitFor(() => simulator.countOn('/delay/200/slow') >= 100);
 
     const { code, tookMs } = await running.terminate();
     expect(code).toBe(0);

@@ -16,7 +16,7 @@ let folder: string;
 beforeAll(async () => {
   program = join(dirname(await builtMain()), 'simulator/demo.js');
   folder = await mkdtemp(join(tmpdir(), 'posthorn-demo-test-'));
-}, 180_000);
+});
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 /** `npm run demo -- …`, in an empty folder. */

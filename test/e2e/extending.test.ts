@@ -126,7 +126,7 @@ describe('the service with the module', () => {
         if (service.exitCode !== null) throw new Error(`it ended with ${service.exitCode}:\n${output}`);
         return /API +(http:\S+)\/api\/v1/.exec(output)?.[1]?.replace('localhost', '127.0.0.1');
       },
-      { what: 'the service to start', timeoutMs: 30_000 },
+      { what: 'the service to start' },
     );
   }, STEP_TIMEOUT_MS * 2);
   afterAll(async () => {

@@ -364,7 +364,6 @@ describe('every list', () => {
     }
     await waitFor(async () => (await openDeliveries([one, many])) === 0, {
       what: 'the deliveries to end',
-      timeoutMs: 30_000,
     });
     const lists = forTenants.filter(isList);
     expect(lists.length).toBeGreaterThan(5);

@@ -46,7 +46,7 @@ beforeAll(async () => {
   });
   await new Promise<void>((resolve) => subscriber.listen(0, '127.0.0.1', resolve));
   subscriberUrl = `http://127.0.0.1:${(subscriber.address() as AddressInfo).port}`;
-}, 240_000);
+});
 afterAll(async () => {
   subscriber.close();
   await service.stop();

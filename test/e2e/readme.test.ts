@@ -21,7 +21,7 @@ beforeAll(async () => {
   // Where `npm start` was called, the data folder is called so.
   await symlink(folder.path, join(folder.path, '.posthorn'));
   terminal = new Terminal(folder.path);
-}, 240_000);
+});
 afterAll(async () => {
   terminal.close();
   await folder.remove();

@@ -28,7 +28,7 @@ describe('a Redis that refuses the login is said to, without the password', () =
       startRedisCluster(3),
       startRedisSentinel(),
     ]);
-  }, 240_000);
+  });
   afterAll(async () => {
     await Promise.all([server.stop(), cluster.stop(), sentinel.stop()]);
     await database.drop();

@@ -49,19 +49,19 @@ describe('one process on Bull', () => {
     const load = new Load(EVENTS, () => 'order.paid');
     const sending = load.send(tenant);
     for (const arrivals of [50, 200, 400, 800, 1_200]) {
-      await simulator.waitFor(arrivals, 20_000);
+      await simulator.waitFor(arrivals);
       await redis.flush();
     }
     await sending;
     expect(load.acknowledged.size).toBe(EVENTS);
-    await simulator.waitFor(allAccepted, 30_000);
+    await simulator.waitFor(allAccepted);
     arrivedOnce(load);
   });
 
   it('accepts while Redis is away, and delivers all once it is back, empty', async () => {
     const load = new Load(EVENTS, () => 'order.paid');
     const sending = load.send(tenant, 4);
-    await simulator.waitFor(100, 20_000);
+    await simulator.waitFor(100);
     await redis.kill();
     await sending;
     // All of them at their first try.
@@ -72,7 +72,7 @@ describe('one process on Bull', () => {
     expect((await posthorn.anonymous.request('GET', '/ready')).status).toBe(200);
 
     redis = await startRedis(redis.port);
-    await simulator.waitFor(allAccepted, 30_000);
+    await simulator.waitFor(allAccepted);
     arrivedOnce(load);
     await waitFor(
       async () => (await posthorn.anonymous.request('GET', '/health')).body.details.redis.status === 'up',
@@ -99,7 +99,7 @@ it('starts while Redis is away, accepts, and delivers once Redis is there', asyn
   expect(answer.status).toBe(202);
 
   redis = await startRedis(redis.port);
-  await simulator.waitFor(1, 20_000);
+  await simulator.waitFor(1);
   expect(idsOn(simulator, '/ok/late')).toEqual([answer.body.id]);
   await posthorn.stop();
   await redis.kill();
@@ -159,7 +159,7 @@ describe('two workers, two schedulers and an api', () => {
     const total = [...expected.values()].reduce((sum, ids) => sum + ids.length, 0);
     expect(total).toBeGreaterThan(10_000);
 
-    await simulator.waitFor(total, 60_000);
+    await simulator.waitFor(total);
     await waitFor(
       async () => {
         const open = ['pending', 'delivering', 'retrying'].map((status) =>
@@ -167,7 +167,7 @@ describe('two workers, two schedulers and an api', () => {
         );
         return (await Promise.all(open)).every(({ body }) => (body.data as unknown[]).length === 0);
       },
-      { what: 'every delivery to be recorded', timeoutMs: 20_000 },
+      { what: 'every delivery to be recorded' },
     );
     for (const [path, ids] of expected) {
       expect(idsOn(simulator, path).toSorted(), path).toEqual(ids.toSorted());

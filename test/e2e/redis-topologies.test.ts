@@ -57,14 +57,13 @@ describe('a Redis of several servers', () => {
 
     const load = new Load(EVENTS, () => 'order.paid');
     const sending = load.send(tenant, 4);
-    await simulator.waitFor(200, 20_000);
+    await simulator.waitFor(200);
     await cluster.nodes[0]!.kill();
     await sending;
     expect(load.acknowledged.size).toBe(EVENTS);
-    await simulator.waitFor(allAccepted, 30_000);
+    await simulator.waitFor(allAccepted);
     await waitFor(async () => (await redisHealth()) === 'up', {
       what: 'health to see the replica in its place',
-      timeoutMs: 20_000,
     });
   });
 
@@ -75,17 +74,16 @@ describe('a Redis of several servers', () => {
 
     const load = new Load(EVENTS, () => 'order.paid');
     const sending = load.send(tenant, 4);
-    await simulator.waitFor(200, 20_000);
+    await simulator.waitFor(200);
     await cluster.nodes[1]!.kill();
     await sending;
     expect(load.acknowledged.size).toBe(EVENTS);
-    await simulator.waitFor(allAccepted, 30_000);
+    await simulator.waitFor(allAccepted);
     expect(await redisHealth()).toBe('degraded');
 
     await cluster.restart(1);
     await waitFor(async () => (await redisHealth()) === 'up', {
       what: 'health to see the node again',
-      timeoutMs: 20_000,
     });
   });
 
@@ -97,15 +95,14 @@ describe('a Redis of several servers', () => {
 
     const load = new Load(EVENTS, () => 'order.paid');
     const sending = load.send(tenant, 4);
-    await simulator.waitFor(200, 20_000);
+    await simulator.waitFor(200);
     await sentinel.primary.kill();
     await sending;
     expect(load.acknowledged.size).toBe(EVENTS);
-    await simulator.waitFor(allAccepted, 40_000);
+    await simulator.waitFor(allAccepted);
     expect(await sentinel.primaryPort()).toBe(sentinel.replica.port);
     await waitFor(async () => (await redisHealth()) === 'up', {
       what: 'health to see the new primary',
-      timeoutMs: 20_000,
     });
   });
 

@@ -63,7 +63,7 @@ it('changes the key of an embedded service, and a service without a key says so'
   const { body: told } = await next.tenant.request('GET', `/subscriptions/${body.id}/secret`);
   expect(told.secret).toBe(body.secret);
   await next.terminate();
-}, 180_000);
+});
 
 it('a lost key stops everything before a new one is written, until what it protected is replaced', async () => {
   const first = await folder.start();
@@ -102,4 +102,4 @@ it('a lost key stops everything before a new one is written, until what it prote
   expect((await reencrypt('--replace-lost')).output).toContain(
     'Gave 0 subscriptions and sources a new secret',
   );
-}, 180_000);
+});

@@ -148,7 +148,7 @@ beforeAll(async () => {
   await database.end();
   await posthorn.terminate();
   log = posthorn.log();
-}, 180_000);
+});
 afterAll(async () => {
   await simulator.close();
   await folder.remove();
@@ -333,7 +333,7 @@ async function deliver(tenant: Client): Promise<void> {
       );
       return rows.find(({ status }) => status === 'dead')?.count === 9;
     },
-    { what: 'nine dead letters', timeoutMs: 30_000 },
+    { what: 'nine dead letters' },
   );
   expect((await tenant.request('GET', `/subscriptions/${broken}/secret`)).status).toBe(409);
 }

@@ -190,7 +190,7 @@ it('idle connections make room for others when there are too many', async () => 
       const another = open('GET /ready HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n');
       return (await another.closed).includes('ready');
     },
-    { what: 'another connection to be served', timeoutMs: 3_000 },
+    { what: 'another connection to be served' },
   );
 });
 

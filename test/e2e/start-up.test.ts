@@ -116,7 +116,7 @@ describe('a start says', () => {
         if (child.exitCode !== null) throw new Error(output);
         return output.includes('Metrics ');
       },
-      { what: 'the service to be ready', timeoutMs: 30_000 },
+      { what: 'the service to be ready' },
     );
 
   it('where the keys are that it made itself', async () => {

@@ -32,7 +32,7 @@ beforeAll(async () => {
   api = await startPosthorn({ env: { ...env, ROLE: 'api' }, databaseUrl: database.url });
   obstacle = new pg.Client({ connectionString: database.url });
   await obstacle.connect();
-}, 180_000);
+});
 afterAll(async () => {
   await obstacle.end();
   await api.stop();
@@ -64,7 +64,7 @@ it('counts every attempt once though workers and schedulers are killed in the mi
       await tenant.request('POST', `/subscriptions/${subscriptions[0]!}/test`);
       return (await rows.query('select 1 from delivery_stat limit 1')).length > 0;
     },
-    { what: 'something to be added up', timeoutMs: 20_000 },
+    { what: 'something to be added up' },
   );
 
   // A fold has taken what is new, and cannot write the sums.
@@ -79,14 +79,14 @@ it('counts every attempt once though workers and schedulers are killed in the mi
              and query like '%insert into delivery_stat %'`,
         )
       ).length > 0,
-    { what: 'the fold to be in the middle', timeoutMs: 20_000 },
+    { what: 'the fold to be in the middle' },
   );
-  await simulator.waitFor(EVENTS / 2, 20_000);
+  await simulator.waitFor(EVENTS / 2);
   await Promise.all([worker.kill(), scheduler.kill()]);
   await obstacle.query('rollback');
 
   [worker, scheduler] = await Promise.all([start('worker'), start('scheduler')]);
-  await simulator.waitFor(EVENTS * 2, 30_000);
+  await simulator.waitFor(EVENTS * 2);
   await Promise.all([worker.kill(), scheduler.kill()]);
   await sending;
 
@@ -95,7 +95,7 @@ it('counts every attempt once though workers and schedulers are killed in the mi
   await waitFor(
     async () =>
       (await rows.query('select 1 from delivery where next_attempt_at is not null limit 1')).length === 0,
-    { what: 'every delivery to end', timeoutMs: 40_000 },
+    { what: 'every delivery to end' },
   );
   for (const id of [null, ...subscriptions]) {
     const query = id === null ? '' : `?subscription_id=${id}`;
@@ -107,7 +107,7 @@ it('counts every attempt once though workers and schedulers are killed in the mi
   expect((await tenant.request('GET', '/stats')).body.totals).toMatchObject(await exactly(null));
   expect((await exactly(null)).attempts).toBeGreaterThan(3 * EVENTS);
   await Promise.all([worker.kill(), scheduler.kill()]);
-}, 120_000);
+});
 
 async function exactly(subscriptionId: string | null) {
   const [attempts] = await rows.query<{ attempts: number; failures: number; retries: number }>(

@@ -83,7 +83,7 @@ const POSTGRES: Fault[] = [
     inject: async ({ stand }) => {
       const { pid } = stand.postgres;
       stand.killPostgres();
-      await waitFor(() => stand.postgres.pid !== pid, { what: 'a new postmaster', timeoutMs: 60_000 });
+      await waitFor(() => stand.postgres.pid !== pid, { what: 'a new postmaster' });
       await untilPostgresAnswers(stand);
     },
   },
@@ -256,7 +256,7 @@ function freezeOf(what: string, role: RoleName, rest: Rest): Fault {
       await sleep(LEASE_MS + between(1_000, 2_000));
       process.resume();
       // What it had in hand has come to its end when it answers again.
-      await waitFor(() => process.isReady(), { what: `${what} to wake up`, timeoutMs: 30_000 });
+      await waitFor(() => process.isReady(), { what: `${what} to wake up` });
     },
   };
 }

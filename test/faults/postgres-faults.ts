@@ -8,7 +8,7 @@ import type { Stand } from './stand.js';
 const OF_POSTHORN = `application_name like 'posthorn%' and datname = current_database()`;
 
 export async function untilPostgresAnswers({ database }: Stand): Promise<void> {
-  await waitFor(() => database.query('select 1'), { what: 'PostgreSQL to answer', timeoutMs: 60_000 });
+  await waitFor(() => database.query('select 1'), { what: 'PostgreSQL to answer' });
 }
 
 /** kill -9 of one server process: PostgreSQL ends all the others and goes through its recovery. */

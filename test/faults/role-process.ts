@@ -5,8 +5,6 @@ import ts from 'typescript';
 import { request } from 'undici';
 import { waitFor } from '../support/wait-for.js';
 
-const READY_TIMEOUT_MS = 60_000;
-
 export interface RoleOptions {
   name: string;
   /** The built main.js. */
@@ -58,7 +56,7 @@ export class RoleProcess {
         resolve(undefined);
       }),
     );
-    const ready = waitFor(() => this.isReady(), { what: `${name} to be ready`, timeoutMs: READY_TIMEOUT_MS });
+    const ready = waitFor(() => this.isReady(), { what: `${name} to be ready` });
     await Promise.race([ready, this.crash]);
   }
 

@@ -42,7 +42,6 @@ async function play(stand: Stand, fault: Fault, name: string, seed: number): Pro
       async () => (await Promise.all(stand.processes.map((one) => one.isReady()))).every(Boolean),
       {
         what: 'every role to be ready',
-        timeoutMs: 30_000,
       },
     );
     const account = await takeAccount(stand, workload, { from, to }, fault);

@@ -154,7 +154,7 @@ export class Workload {
         for (const { id } of await open()) await this.tenant.request('POST', `/deliveries/${id}/cancel`);
         return (await open()).length === 0;
       },
-      { what: 'the held deliveries to be cancelled', timeoutMs: 30_000 },
+      { what: 'the held deliveries to be cancelled' },
     );
   }
 

@@ -202,7 +202,7 @@ describe('the command of the image', () => {
     await symlink(dirname(dirname(await builtMain())), join(folder, 'dist'));
     await execute(inject('postgresUrl'), `create database ${databaseName}`);
     redisUrl = (await freshRedis()).url;
-  }, 180_000);
+  });
   afterAll(async () => {
     for (const child of children) child.kill('SIGKILL');
     await execute(inject('postgresUrl'), `drop database ${databaseName} with (force)`);
@@ -243,7 +243,7 @@ describe('the command of the image', () => {
         if (child.exitCode !== null) throw new Error(output);
         return (await http.request('GET', '/ready')).status === 200;
       },
-      { what: `${role} to be ready`, timeoutMs: 30_000 },
+      { what: `${role} to be ready` },
     );
     return {
       ...http,
@@ -277,7 +277,7 @@ describe('the command of the image', () => {
       await sender.request('POST', '/subscriptions', { target_url: `${simulator.url}/ok` });
       const accepted = await sender.request('POST', '/events', { event_type: 'a.b', payload: { n: 1 } });
       expect(accepted.body, accepted.text).toMatchObject({ deliveries: 1 });
-      await simulator.waitFor(1, 15_000);
+      await simulator.waitFor(1);
       expect(simulator.received[0]!.headers['webhook-id']).toBe(accepted.body.id);
       expect((await api!.request('GET', '/health')).body).toMatchObject({
         status: 'ok',

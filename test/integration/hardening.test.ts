@@ -78,7 +78,7 @@ it('a delivery whose worker died in the middle is sent again by another, and its
     `update delivery set status = 'delivering', attempt_count = 1, leased_until = now() + interval '500 ms'`,
   );
   await start({ databaseUrl: url, env: { ...env, ROLE: 'worker' } });
-  await simulator.waitFor(() => simulator.countOn('/ok/orphan') === 1, 10_000);
+  await simulator.waitFor(() => simulator.countOn('/ok/orphan') === 1);
   expect(simulator.receivedOn('/ok/orphan')[0]!.headers).toMatchObject({
     'webhook-id': event.id,
     'x-webhook-attempt': '2',
@@ -112,11 +112,11 @@ it('a cut from Postgres between claim and send costs no attempt', async () => {
   await simulator.waitFor(() => simulator.countOn('/ok/paced') >= 1);
   await proxy.cut();
   // A new lane claims two at first; the second one waits for its slot.
-  await simulator.waitFor(() => simulator.countOn('/ok/paced') >= 2, 5_000);
+  await simulator.waitFor(() => simulator.countOn('/ok/paced') >= 2);
   proxy.mend();
   await waitFor(
     async () => (await tenant.request('GET', '/deliveries?status=delivered')).body.data.length === 5,
-    { what: 'all five to be delivered', timeoutMs: 15_000 },
+    { what: 'all five to be delivered' },
   );
   const { body } = await tenant.request('GET', '/deliveries');
   expect(body.data.map((delivery: any) => delivery.attempt_count)).toEqual([1, 1, 1, 1, 1]);

@@ -272,7 +272,7 @@ describe('secrets in plain text, from before there was encryption', () => {
     // The text of a user stays where it is, and nothing that is done is done again.
     await protectSecrets(posthorn.databaseUrl, keys);
     expect(await storedIn(rows)).toEqual(after);
-  }, 120_000);
+  });
 
   it('are left alone beside one that cannot be read, which does not keep the service from starting', async () => {
     const { url, rows } = await database();

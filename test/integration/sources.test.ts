@@ -421,7 +421,6 @@ describe('another process', () => {
   const knows = (id: string, isRight: (source: Source | undefined) => boolean) =>
     waitFor(async () => isRight(await foundBy(other, id)), {
       what: 'the other process to know',
-      timeoutMs: 5_000,
     });
 
   it('hears of each change, and needs no query meanwhile', async () => {
@@ -468,7 +467,7 @@ describe('another process', () => {
     await make('github');
     expect(await find()).toBeUndefined();
     const { id } = await make('posthorn');
-    await waitFor(async () => (await find())?.id === id, { what: 'the source', timeoutMs: 4_000 });
+    await waitFor(async () => (await find())?.id === id, { what: 'the source' });
     expect(other.app.get(SourceCache).findIngestSource(uuidV7(Date.now()))).toBeInstanceOf(Promise);
   });
 });

@@ -46,7 +46,7 @@ async function firstDelivery(path: string): Promise<number> {
   await subscribe(tenant, path);
   const from = Date.now();
   await publish(tenant, [path]);
-  await waitFor(() => simulator.countOn(path) > 0, { what: path, timeoutMs: 20_000 });
+  await waitFor(() => simulator.countOn(path) > 0, { what: path });
   return Date.now() - from;
 }
 
@@ -60,8 +60,8 @@ it('delivers first events of others while one tenant has hundreds of silent subs
 
   // While the silent ones are new, and when some of them are known to be slow.
   expect(await firstDelivery('/ok/early')).toBeLessThan(TIMEOUT_MS / 2);
-  await waitFor(() => simulator.total > 2 * places, { what: 'the next silent requests', timeoutMs: 20_000 });
+  await waitFor(() => simulator.total > 2 * places, { what: 'the next silent requests' });
   expect(await firstDelivery('/ok/late')).toBeLessThan(TIMEOUT_MS / 2);
   // Another silent tenant gets its turns as well.
   expect(await firstDelivery('/hang/another')).toBeLessThan(TIMEOUT_MS);
-}, 60_000);
+});

@@ -61,7 +61,7 @@ export async function startBuiltService({
       if (child.exitCode !== null) throw new Error(`It ended with ${child.exitCode}:\n${said.stderr}`);
       return /Health +(http:\S+)\/health/.exec(said.stderr)?.[1]?.replace('localhost', '127.0.0.1');
     },
-    { what: 'Posthorn to start', timeoutMs: 30_000 },
+    { what: 'Posthorn to start' },
   );
   const admin = client(url, ADMIN_KEY);
   const end = async (signal: NodeJS.Signals) => {

@@ -7,8 +7,6 @@ import { builtMain } from './build.js';
 import { type Client, client } from './posthorn.js';
 import { waitFor } from './wait-for.js';
 
-const START_TIMEOUT_MS = 30_000;
-
 /** Posthorn as a user runs it: the built main.js in a process of its own, with the embedded Postgres. */
 export interface PosthornProcess {
   /** Of the first tenant, whose key the service made itself. */
@@ -72,7 +70,7 @@ export class DataFolder {
         if (child.exitCode !== null) throw new Error(`it ended with ${child.exitCode}:\n${output}`);
         return /API +(http:\S+)\/api\/v1/.exec(output)?.[1];
       },
-      { what: 'Posthorn to start', timeoutMs: START_TIMEOUT_MS },
+      { what: 'Posthorn to start' },
     );
     const key = (await readFile(join(this.path, 'tenant-api-key'), 'utf8')).trim();
     const url = shown.replace('localhost', '127.0.0.1');

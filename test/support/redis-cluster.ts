@@ -9,7 +9,6 @@ import { waitFor } from './wait-for.js';
 const SLOTS = 16_384;
 /** A node or primary that says nothing for so long counts as dead. */
 const DEAD_AFTER_MS = 1_000;
-const START_MS = 30_000;
 
 export interface RedisCluster {
   /** redis+cluster://… */
@@ -85,7 +84,7 @@ async function meet(
     const know = async (client: Redis, count: number): Promise<boolean> =>
       ((await client.call('CLUSTER', 'INFO')) as string).includes(`cluster_known_nodes:${count}`);
     for (const client of clients) {
-      await waitFor(() => know(client, nodes.length), { what: 'the nodes to meet', timeoutMs: START_MS });
+      await waitFor(() => know(client, nodes.length), { what: 'the nodes to meet' });
     }
     for (const [index, client] of clients.entries()) {
       if (index >= primaries) await client.call('CLUSTER', 'REPLICATE', ids[index - primaries] as string);
@@ -93,11 +92,11 @@ async function meet(
     for (const client of clients) {
       const isUp = async () =>
         ((await client.call('CLUSTER', 'INFO')) as string).includes('cluster_state:ok');
-      await waitFor(isUp, { what: 'the cluster to be up', timeoutMs: START_MS });
+      await waitFor(isUp, { what: 'the cluster to be up' });
     }
     for (const client of clients.slice(primaries)) {
       const isLinked = async () => (await client.info('replication')).includes('master_link_status:up');
-      await waitFor(isLinked, { what: 'the replicas to follow', timeoutMs: START_MS });
+      await waitFor(isLinked, { what: 'the replicas to follow' });
     }
   } finally {
     for (const client of clients) client.disconnect();
@@ -133,9 +132,7 @@ export async function startRedisSentinel(): Promise<RedisSentinel> {
     const replica = await start(await freePort(), [...volatile, '--replicaof', `127.0.0.1 ${primary.port}`]);
     const follower = new Redis(replica.url);
     const isLinked = async () => (await follower.info('replication')).includes('master_link_status:up');
-    await waitFor(isLinked, { what: 'the replica to follow', timeoutMs: START_MS }).finally(() =>
-      follower.disconnect(),
-    );
+    await waitFor(isLinked, { what: 'the replica to follow' }).finally(() => follower.disconnect());
     const sentinels: RedisServer[] = [];
     for (const number of [1, 2, 3]) {
       const file = join(folder, `sentinel-${number}.conf`);
@@ -155,7 +152,7 @@ export async function startRedisSentinel(): Promise<RedisSentinel> {
         const answer = String(await asked.call('SENTINEL', 'MASTER', 'mymaster'));
         return answer.includes('num-slaves,1') && answer.includes('num-other-sentinels,2');
       };
-      await waitFor(isWatched, { what: 'the Sentinels to know each other', timeoutMs: START_MS });
+      await waitFor(isWatched, { what: 'the Sentinels to know each other' });
     } finally {
       asked.disconnect();
     }

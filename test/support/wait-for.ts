@@ -2,6 +2,8 @@ import { inspect } from 'node:util';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 const POLL_MS = 5;
+/** A test that waits for so long has failed, on whatever machine. How soon something happens is never tested so. */
+const TIMEOUT_MS = 60_000;
 
 /**
  * Polls until the condition gives something truthy, and resolves to that.
@@ -10,7 +12,7 @@ const POLL_MS = 5;
  */
 export async function waitFor<T>(
   condition: () => T | Promise<T>,
-  { timeoutMs = 10_000, what }: { timeoutMs?: number; what: string },
+  { timeoutMs = TIMEOUT_MS, what }: { timeoutMs?: number; what: string },
 ): Promise<Exclude<T, false | 0 | '' | null | undefined>> {
   const deadline = Date.now() + timeoutMs;
   for (;;) {

@@ -186,7 +186,7 @@ describe('a response', () => {
   ])('whose body is %s is cut, and the connection dropped', async (_, behave) => {
     const { server, result } = await sendTo(behave);
     expect(result).toMatchObject({ kind: 'response', statusCode: 200, body: 'x'.repeat(4096) });
-    await vi.waitFor(() => expect(server.open.size).toBe(0));
+    await vi.waitFor(() => expect(server.open.size).toBe(0), 60_000);
   });
 
   it('of exactly 64 KiB is read whole, and the connection kept', async () => {
@@ -260,7 +260,7 @@ describe('a failure', () => {
     const expected = message.replace('HOST', `127.0.0.1:${server.port}`);
     expect(result).toMatchObject({ kind: 'failure', code, message: expect.stringContaining(expected) });
     expect(result.durationMs).toBeLessThan(1_000);
-    await vi.waitFor(() => expect(server.open.size).toBe(0));
+    await vi.waitFor(() => expect(server.open.size).toBe(0), 60_000);
   });
 
   it('says who refused the connection', async () => {
@@ -383,7 +383,7 @@ describe('connections', () => {
     vi.advanceTimersByTime(29_999);
     expect((await sender.send(aRequest(hosts[0]!))).kind).toBe('response');
     vi.advanceTimersByTime(1);
-    await vi.waitFor(() => expect(server.open.size).toBe(2));
+    await vi.waitFor(() => expect(server.open.size).toBe(2), 60_000);
     expect(server.connections).toBe(31);
 
     await sender.close();
@@ -402,7 +402,7 @@ describe('closing', () => {
       ...Array.from({ length: 5 }, () => sender.send(aRequest(server.url))),
       sender.send(aRequest('http://never.test/')),
     ]);
-    await vi.waitFor(() => expect(server.requests).toHaveLength(2));
+    await vi.waitFor(() => expect(server.requests).toHaveLength(2), 60_000);
     await sender.close();
     for (const result of await results) {
       expect(result).toMatchObject({

@@ -150,7 +150,7 @@ it('has one query at a time for a flood of keys, each for a hundred at most', as
   let answer!: () => void;
   answering = new Promise((resolve) => (answer = resolve));
   const first = cache.owner(sha256Of('the first'));
-  await vi.waitFor(() => expect(queries).toHaveLength(1));
+  await vi.waitFor(() => expect(queries).toHaveLength(1), 60_000);
   const flood = Array.from({ length: 250 }, async (_, index) => cache.owner(sha256Of(`key ${index}`)));
   answer();
   await Promise.all([first, ...flood]);

@@ -136,7 +136,7 @@ it('has one query at a time for a flood of made-up ids, which forget no source',
   let answer!: () => void;
   answering = new Promise((resolve) => (answer = resolve));
   const first = cache.find(randomUUID());
-  await vi.waitFor(() => expect(queries).toHaveLength(1));
+  await vi.waitFor(() => expect(queries).toHaveLength(1), 60_000);
   const flood = Array.from({ length: 12_000 }, async () => cache.find(randomUUID()));
   answer();
   expect((await Promise.all([first, ...flood])).filter(Boolean)).toEqual([]);
