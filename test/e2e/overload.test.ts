@@ -14,7 +14,9 @@ let postgres: pg.Client;
 
 beforeEach(async () => {
   simulator = await startSimulator();
-  posthorn = await startPosthorn({ env: { QUEUE_MAXSIZE: String(QUEUE_MAXSIZE) } });
+  posthorn = await startPosthorn({
+    env: { QUEUE_MAXSIZE: String(QUEUE_MAXSIZE), SHUTDOWN_DEADLINE_SECONDS: '120' },
+  });
   tenant = await posthorn.tenant();
   await tenant.request('POST', '/subscriptions', { target_url: `${simulator.url}/ok/kept` });
   postgres = new pg.Client({ connectionString: posthorn.databaseUrl });
@@ -136,7 +138,8 @@ it('stops as soon as the requests in flight are answered, though their clients k
   await letGo();
   expect((await answer).status).toBe(202);
   await closing;
-  expect(performance.now() - startedAt).toBeLessThan(3_000);
+  // It does not wait for its deadline.
+  expect(performance.now() - startedAt).toBeLessThan(60_000);
 });
 
 async function refusesConnections(): Promise<boolean> {

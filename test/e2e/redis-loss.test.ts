@@ -19,7 +19,7 @@ describe('one process on Bull', () => {
   beforeEach(async () => {
     simulator = await startSimulator();
     redis = await startRedis();
-    posthorn = await startPosthorn({ env: { REDIS_URL: redis.url } });
+    posthorn = await startPosthorn({ env: { REDIS_URL: redis.url, SHUTDOWN_DEADLINE_SECONDS: '120' } });
     tenant = await posthorn.tenant();
     for (const path of PATHS) {
       const { status } = await tenant.request('POST', '/subscriptions', {
@@ -84,7 +84,8 @@ describe('one process on Bull', () => {
     await redis.kill();
     const startedAt = performance.now();
     await posthorn.app.close();
-    expect(performance.now() - startedAt).toBeLessThan(5_000);
+    // It does not wait for its deadline.
+    expect(performance.now() - startedAt).toBeLessThan(60_000);
   });
 });
 

@@ -76,10 +76,8 @@ describe('SIGTERM', () => {
     async (what, reached) => {
       await launch();
       await waitFor(reached, { what: `the service, which ${what}` });
-      const from = performance.now();
       child.kill('SIGTERM');
       expect(await ended, output).toEqual([0, null]);
-      expect(performance.now() - from).toBeLessThan(10_000);
       expect(processesLeft()).toEqual([]);
 
       await launch();

@@ -40,14 +40,14 @@ async function publish(tenant: TestTenant, paths: string[]): Promise<void> {
   expect((await tenant.request('POST', '/events/batch', { events })).status).toBe(202);
 }
 
-/** @returns milliseconds from the event to its first arrival at a subscription that is new */
+/** @returns how many silent requests were begun between the event and its first arrival at a subscription that is new */
 async function firstDelivery(path: string): Promise<number> {
   const tenant = await posthorn.tenant();
   await subscribe(tenant, path);
-  const from = Date.now();
+  const before = simulator.total;
   await publish(tenant, [path]);
   await waitFor(() => simulator.countOn(path) > 0, { what: path });
-  return Date.now() - from;
+  return simulator.total - before;
 }
 
 it('delivers first events of others while one tenant has hundreds of silent subscriptions', async () => {
@@ -56,12 +56,14 @@ it('delivers first events of others while one tenant has hundreds of silent subs
   for (const path of silent) await subscribe(greedy, path);
   for (let round = 0; round < DUE_FOR_EACH; round++) await publish(greedy, silent);
   const places = WORKER_COUNT / 2;
+  /** Requests that are begun in a few timeouts; if others waited for their places, it would be dozens of timeouts. */
+  const few = 5 * places;
   await waitFor(() => simulator.total > places, { what: 'the first silent requests' });
 
   // While the silent ones are new, and when some of them are known to be slow.
-  expect(await firstDelivery('/ok/early')).toBeLessThan(TIMEOUT_MS / 2);
+  expect(await firstDelivery('/ok/early')).toBeLessThan(few);
   await waitFor(() => simulator.total > 2 * places, { what: 'the next silent requests' });
-  expect(await firstDelivery('/ok/late')).toBeLessThan(TIMEOUT_MS / 2);
+  expect(await firstDelivery('/ok/late')).toBeLessThan(few);
   // Another silent tenant gets its turns as well.
-  expect(await firstDelivery('/hang/another')).toBeLessThan(TIMEOUT_MS);
+  expect(await firstDelivery('/hang/another')).toBeLessThan(few);
 });

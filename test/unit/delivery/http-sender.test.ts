@@ -256,10 +256,9 @@ describe('a failure', () => {
       'no valid HTTP response from HOST: more than 16 informational answers',
     ],
   ])('%s', async (_, behave, code, message) => {
-    const { server, result } = await sendTo(behave, { timeoutMs: 150 });
+    const { server, result } = await sendTo(behave, { timeoutMs: code === 'timeout' ? 150 : 60_000 });
     const expected = message.replace('HOST', `127.0.0.1:${server.port}`);
     expect(result).toMatchObject({ kind: 'failure', code, message: expect.stringContaining(expected) });
-    expect(result.durationMs).toBeLessThan(1_000);
     await vi.waitFor(() => expect(server.open.size).toBe(0), 60_000);
   });
 
@@ -336,8 +335,8 @@ describe('connections', () => {
       message: `no connection to 127.0.0.1:${server.port} became free within 50 ms`,
     });
     await first;
-    await sender.send(aRequest(server.url, { timeoutMs: 50 }));
-    expect(server.requests).toHaveLength(2);
+    void sender.send(aRequest(server.url));
+    await vi.waitFor(() => expect(server.requests).toHaveLength(2), 60_000);
     expect(server.connections).toBe(2);
   });
 
@@ -409,7 +408,6 @@ describe('closing', () => {
         code: 'connection_reset',
         message: 'the connection was closed because this service is stopping',
       });
-      expect(result.durationMs).toBeLessThan(1_000);
     }
     expect(await sender.send(aRequest(server.url))).toMatchObject({ code: 'connection_reset' });
     expect(server.requests).toHaveLength(2);

@@ -152,7 +152,7 @@ describe('BodyRoom', () => {
   });
 
   it('lets a body take its time as long as it keeps the pace, and cuts it off when it stalls', async () => {
-    await restart(ROOM, { requestMs: 200, bodyBytesPerSecond: 1_000 });
+    await restart(ROOM, { requestMs: 200, bodyBytesPerSecond: 100 });
     const socket = await begin(0, 'a', CHUNKED);
     const answered = answer(socket);
     const begun = performance.now();
@@ -161,8 +161,8 @@ describe('BodyRoom', () => {
     expect(refusals).toEqual([]);
     clearInterval(sending);
     expect(await answered).toBe('408');
-    // What was sent in good time does not pay for silence.
-    expect(performance.now() - begun).toBeLessThan(3_000);
+    // What was sent in good time does not pay for silence, of which it would be more than a minute.
+    expect(performance.now() - begun).toBeLessThan(30_000);
   });
 
   it.each(['a', 'unknown'])('cuts off who drips a body that was refused to %s', async (tenant) => {
