@@ -212,6 +212,29 @@ it('one result that Postgres refuses does not spoil the others of its batch', as
   expect(recorded).toEqual([true, true, true, false]);
 });
 
+it('gives out the slots of a rate limit one after the other, none twice and none left out', async () => {
+  const spacingMs = 100;
+  const subscriptionId = await insert(Array.from({ length: 6 }, () => Buffer.from('1')));
+  const tenantId = await rows.tenant();
+  await database.run(
+    `insert into subscription (id, tenant_id, target_url, event_types, is_active, secret, headers, metadata)
+     values ($1, $2, 'http://127.0.0.1:60009/', '{}', true, '', '{}', '{}')`,
+    [subscriptionId, tenantId],
+  );
+  const claimThree = async (): Promise<number[]> => {
+    const rules = { spacingMs, maxConcurrency: null };
+    const { deliveries } = (await lanes.claimPaced(subscriptionId, 3, rules, 60))!;
+    return deliveries.map(({ send_after_ms: afterMs }) => afterMs);
+  };
+  const fromMs = performance.now();
+  const [first, second] = [await claimThree(), await claimThree()];
+  const passedMs = performance.now() - fromMs;
+  expect(first).toEqual([0, 100, 200]);
+  expect(second[0]).toBeLessThanOrEqual(300);
+  expect(second[0]).toBeGreaterThanOrEqual(Math.max(0, 300 - passedMs));
+  expect(second.map((afterMs) => afterMs - second[0]!)).toEqual([0, 100, 200]);
+});
+
 it('claims in a limited lane while its subscription is being deleted, so that neither waits for the other', async () => {
   const subscriptionId = await insert([Buffer.from('1'), Buffer.from('2')]);
   const [tenantId, rules] = [uuidV7(Date.now()), { spacingMs: 0.001, maxConcurrency: null }];
