@@ -1,4 +1,11 @@
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, RouteOptions } from 'fastify';
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Its body holds payloads, of which the bytes are kept as they came. */
+    takesPayloads?: boolean;
+  }
+}
 
 /** Of every route that takes no payloads: the largest subscription that is accepted has a tenth of this. */
 export const MAX_BODY_BYTES = 256 * 1024;
@@ -18,9 +25,14 @@ export function limitBodies(
 ): void {
   server.addHook('onRoute', (route) => {
     if (route.config?.takesRawBody) route.bodyLimit = maxPayloadBytes;
-    else if (route.url.endsWith('/events/batch')) route.bodyLimit = maxBatchBytes;
+    else if (route.url.endsWith('/events/batch')) takePayloads(route, maxBatchBytes);
     else if (/\/(events|webhooks\/[^/]+\/:\w+)$/.test(route.url)) {
-      route.bodyLimit = maxPayloadBytes + ENVELOPE_BYTES;
+      takePayloads(route, maxPayloadBytes + ENVELOPE_BYTES);
     }
   });
+}
+
+function takePayloads(route: RouteOptions, bodyLimit: number): void {
+  route.bodyLimit = bodyLimit;
+  route.config = { ...route.config, takesPayloads: true };
 }

@@ -3,7 +3,8 @@ import { isUtf8 } from 'node:buffer';
 import type { IncomingHttpHeaders } from 'node:http';
 import { markedEncoding, withoutMark } from '../domain/byte-order-mark.js';
 import { foreignCharset, isJsonType } from '../domain/content-type.js';
-import { Problem } from '../domain/errors.js';
+import { invalidRequest, Problem } from '../domain/errors.js';
+import { inexactPlaces } from '../domain/json-exactness.js';
 import { exceededLimit, JsonLimits } from '../domain/json-cost.js';
 import type { BodyRoom } from './body-room.js';
 import { setRouteConfig } from './route-config.js';
@@ -35,7 +36,7 @@ export const RawBody = () => setRouteConfig({ takesRawBody: true });
 export function acceptBodies(server: FastifyInstance, room: BodyRoom): void {
   server.removeAllContentTypeParsers();
   server.addContentTypeParser('*', (request: FastifyRequest, _: unknown, done: Done): void => {
-    const { takesRawBody } = request.routeOptions.config;
+    const { takesRawBody, takesPayloads } = request.routeOptions.config;
     if (request.upload === null) {
       done(null);
       return;
@@ -50,7 +51,9 @@ export function acceptBodies(server: FastifyInstance, room: BodyRoom): void {
         // The places of values are counted in what is parsed.
         const body = takesRawBody ? whole : withoutMark(whole);
         if (body.length > 0) request.rawBody = body;
-        done(null, takesRawBody || body.length === 0 ? undefined : parseJson(body));
+        const value = takesRawBody || body.length === 0 ? undefined : parseJson(body);
+        if (value !== undefined && !takesPayloads) requireExact(body);
+        done(null, value);
       } catch (error) {
         done(error as Error);
       }
@@ -92,6 +95,12 @@ function notUtf8(body: Buffer): Problem {
   const encoding = markedEncoding(body);
   const what = encoding === null ? 'not valid UTF-8' : `in ${encoding}, as its byte order mark says`;
   return new Problem('malformed_json', `The body is ${what}: send the JSON in UTF-8.`);
+}
+
+/** @throws Problem invalid_request naming what would come back altered */
+function requireExact(body: Buffer): void {
+  const places = inexactPlaces(body);
+  if (places.length > 0) throw invalidRequest(places);
 }
 
 function tooMuch(exceeded: keyof JsonLimits): Problem {

@@ -1,7 +1,8 @@
 import { ArgumentMetadata, SetMetadata, ValidationPipe } from '@nestjs/common';
-import { ValidationError } from 'class-validator';
+import { getMetadataStorage, ValidationError } from 'class-validator';
 import { FieldError, invalidRequest, Problem } from '../domain/errors.js';
 import { hiddenCharacterMessage } from '../domain/hidden-characters.js';
+import { notKnown } from '../domain/nearest-name.js';
 import { emptyBody } from './json-body.js';
 
 const OPTIONAL_BODY = 'optionalBody';
@@ -51,6 +52,8 @@ export const validationPipe = new DtoPipe({
   forbidUnknownValues: true,
   transform: true,
   stopAtFirstError: true,
+  // Whose fields are known; it reaches no answer.
+  validationError: { target: true },
   exceptionFactory: (errors): Problem =>
     invalidRequest(named(errors.flatMap((error) => fieldErrors(error, '')))),
 });
@@ -111,9 +114,20 @@ function fieldErrors(error: ValidationError, parent: string): FieldError[] {
   const path = parent === '' ? error.property : `${parent}.${error.property}`;
   const own = Object.entries(error.constraints ?? {}).map(([rule, message]) => ({
     path,
-    message: rule === 'whitelistValidation' ? 'is not a known field' : withoutName(message, error.property),
+    message: rule === 'whitelistValidation' ? unknownField(error) : withoutName(message, error.property),
   }));
   return [...own, ...(error.children ?? []).flatMap((child) => fieldErrors(child, path))];
+}
+
+function unknownField({ target, property }: ValidationError): string {
+  if (target === undefined) return 'is not a known field';
+  const metadata = getMetadataStorage().getTargetValidationMetadatas(
+    target.constructor as new () => object,
+    '',
+    true,
+    false,
+  );
+  return notKnown(property, [...new Set(metadata.map(({ propertyName }) => propertyName))]);
 }
 
 /** class-validator begins its messages with the property, which the path already says. */

@@ -1,6 +1,7 @@
 import { FieldError, invalidRequest, Problem } from '../domain/errors.js';
 import { isEventType } from '../domain/event-type.js';
 import { hiddenCharacterMessage } from '../domain/hidden-characters.js';
+import { notKnown } from '../domain/nearest-name.js';
 import { isIdempotencyKey, KEY_RULE } from '../domain/idempotency-key.js';
 import { elementSpans, memberSpans, Span } from '../domain/json-spans.js';
 
@@ -189,7 +190,7 @@ function unknownFields(value: object, known: readonly string[], parent: string):
     .slice(0, 10)
     .map((name) => ({
       path: parent === '' ? name.slice(0, 100) : `${parent}.${name.slice(0, 100)}`,
-      message: `is not a known field; known are ${known.join(', ')}`,
+      message: notKnown(name, known),
     }));
 }
 

@@ -2,6 +2,7 @@ import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import type { EventStatus } from '../domain/delivery-status.js';
 import { ANY_JSON } from '../http/any-json.js';
 import { toProblem } from '../http/problem.filter.js';
+import { NO_DELIVERY_REASONS, type NoDeliveries } from '../persistence/subscription-cache.js';
 import type { Accepted } from './ingestion.service.js';
 
 const EXAMPLE_ID = '0198c0de-7a5e-7b1c-9d3e-5f0a1b2c3d4e';
@@ -53,6 +54,23 @@ export class BatchRequest {
   events!: EventRequest[];
 }
 
+export class NoDeliveriesResponse {
+  @ApiProperty({
+    enum: NO_DELIVERY_REASONS,
+    example: 'inactive',
+    description:
+      '`no_subscription`: the tenant has none. `inactive`: those that want the event are switched off, and will not ' +
+      'get it later. `event_type`: none wants its type.',
+  })
+  reason!: NoDeliveries['reason'];
+
+  @ApiProperty({ type: 'integer', example: 1, description: 'Subscriptions that want it and are not active.' })
+  inactive!: number;
+
+  @ApiProperty({ type: 'integer', example: 3, description: 'Subscriptions that do not want its type.' })
+  event_type!: number;
+}
+
 export class EventAcceptedResponse {
   @ApiProperty({ example: EXAMPLE_ID, format: 'uuid', description: 'Sent to subscribers as `webhook-id`.' })
   id!: string;
@@ -72,6 +90,12 @@ export class EventAcceptedResponse {
   @ApiProperty({ example: 2, description: 'How many subscriptions get it.' })
   deliveries!: number;
 
+  @ApiPropertyOptional({
+    type: NoDeliveriesResponse,
+    description: 'Why no subscription gets it. There only where that is so, and the event is new.',
+  })
+  no_deliveries?: NoDeliveriesResponse;
+
   @ApiProperty({ example: '2026-01-31T12:00:00.000Z', format: 'date-time' })
   received_at!: string;
 
@@ -83,6 +107,7 @@ export class EventAcceptedResponse {
       status: accepted.status,
       duplicate: accepted.duplicate,
       deliveries: accepted.deliveries,
+      ...(accepted.noDeliveries && { no_deliveries: accepted.noDeliveries }),
       received_at: accepted.receivedAt.toISOString(),
     };
   }

@@ -8,7 +8,7 @@ import { notFound, Problem } from '../domain/errors.js';
 import { uuidV7 } from '../domain/uuid-v7.js';
 import { Metrics } from '../observability/metrics.js';
 import { EventRepository, NewEvent } from '../persistence/repositories/event.repository.js';
-import { Subscription, SubscriptionCache } from '../persistence/subscription-cache.js';
+import { type NoDeliveries, Subscription, SubscriptionCache } from '../persistence/subscription-cache.js';
 import { Admit, EventIntake } from './event-intake.js';
 import { IncomingEvent, JsonBody, readBatch, readDirectEvent, readEvent } from './incoming-event.js';
 
@@ -36,6 +36,8 @@ export interface Accepted {
   status: EventStatus;
   duplicate: boolean;
   deliveries: number;
+  /** Of a new event that nothing gets. */
+  noDeliveries?: NoDeliveries;
   receivedAt: Date;
 }
 
@@ -53,7 +55,11 @@ export class IngestionService {
   /** @throws Problem invalid_request, payload_too_large, idempotency_conflict, overloaded */
   async ingest(sender: Sender, body: JsonBody): Promise<Accepted> {
     const event = this.counted(() => readEvent(body, sender.idempotencyKey, this.config.maxPayloadBytes));
-    return this.acceptOne(sender, event, await this.subscriptions.matching(sender.tenantId, event.eventType));
+    const wantedBy = await this.subscriptions.matching(sender.tenantId, event.eventType);
+    const accepted = await this.acceptOne(sender, event, wantedBy);
+    if (wantedBy.length > 0 || accepted.duplicate) return accepted;
+    const noDeliveries = await this.subscriptions.whyNone(sender.tenantId, event.eventType);
+    return { ...accepted, noDeliveries };
   }
 
   /**
@@ -69,10 +75,15 @@ export class IngestionService {
     const event = this.counted(() =>
       readDirectEvent(body, sender.idempotencyKey, this.config.maxPayloadBytes),
     );
-    await this.subscription(sender.tenantId, subscriptionId);
+    const { isActive } = await this.subscription(sender.tenantId, subscriptionId);
     const matching = await this.subscriptions.matching(sender.tenantId, event.eventType);
     const wantedBy = matching.filter(({ id }) => id === subscriptionId);
-    return this.acceptOne(sender, event, wantedBy, subscriptionId);
+    const accepted = await this.acceptOne(sender, event, wantedBy, subscriptionId);
+    if (wantedBy.length > 0 || accepted.duplicate) return accepted;
+    const noDeliveries: NoDeliveries = isActive
+      ? { reason: 'event_type', inactive: 0, event_type: 1 }
+      : { reason: 'inactive', inactive: 1, event_type: 0 };
+    return { ...accepted, noDeliveries };
   }
 
   /** A test event for one subscription, whatever event types it wants. */

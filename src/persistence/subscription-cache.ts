@@ -39,11 +39,24 @@ export interface Subscription {
   secrets(nowMs: number): string[];
 }
 
+export const NO_DELIVERY_REASONS = ['no_subscription', 'event_type', 'inactive'] as const;
+
+/** Why no subscription gets an event, and how many do not for which reason. */
+export interface NoDeliveries {
+  reason: (typeof NO_DELIVERY_REASONS)[number];
+  /** That want it, and are not active. */
+  inactive: number;
+  /** That do not want its type. */
+  event_type: number;
+}
+
 interface TenantSubscriptions {
   loadedAt: number;
   byId: Map<string, Subscription>;
   /** Of those that are active. */
   index: EventTypeIndex<Subscription>;
+  /** Of the others, by which it is told why an event has no deliveries. */
+  inactive: EventTypeIndex<Subscription>;
   /** What it has answered. */
   byEventType: Map<string, Subscription[]>;
 }
@@ -81,6 +94,15 @@ export class SubscriptionCache {
       byEventType.set(eventType, matching);
     }
     return matching;
+  }
+
+  /** Why none of a tenant's subscriptions gets an event of this type; asked when {@link matching} has found none. */
+  async whyNone(tenantId: string, eventType: string): Promise<NoDeliveries> {
+    const { byId, inactive } = await this.tenant(tenantId);
+    if (byId.size === 0) return { reason: 'no_subscription', inactive: 0, event_type: 0 };
+    const waiting = inactive.matching(eventType).length;
+    const reason = waiting > 0 ? 'inactive' : 'event_type';
+    return { reason, inactive: waiting, event_type: byId.size - waiting };
   }
 
   /** Active or not; undefined when the tenant has no such subscription. */
@@ -163,13 +185,14 @@ export class SubscriptionCache {
     const isSuspended = tenant?.suspended ?? false;
     const byId = new Map<string, Subscription>();
     const index = new EventTypeIndex<Subscription>();
+    const inactive = new EventTypeIndex<Subscription>();
     for (const entity of entities) {
       const subscription = this.resolve(entity, isSuspended);
       byId.set(entity.id, subscription);
-      if (subscription.isActive) index.add(subscription, entity.eventTypes);
+      (subscription.isActive ? index : inactive).add(subscription, entity.eventTypes);
       this.tenantOf.set(entity.id, tenantId);
     }
-    return { loadedAt, byId, index, byEventType: new Map() };
+    return { loadedAt, byId, index, inactive, byEventType: new Map() };
   }
 
   private resolve(entity: ServedSubscription, isTenantSuspended: boolean): Subscription {

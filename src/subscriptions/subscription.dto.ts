@@ -66,7 +66,9 @@ export class SubscriptionFieldsDto {
   @ApiPropertyOptional({
     default: true,
     example: true,
-    description: 'Whether new events are delivered to it.',
+    description:
+      'Whether new events are delivered to it. While it is false they make no deliveries for it, also not later; those ' +
+      'that are open wait.',
   })
   @MayBeLeftOut()
   @IsBoolean({ message: 'must be true or false' })

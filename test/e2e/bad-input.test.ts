@@ -109,7 +109,6 @@ describe('every route that takes a body', () => {
     ['single quotes', "{'a':1}"],
     ['a raw NUL', '{"a":"\0"}'],
     ['a NUL between tokens', '{"a":\0 1}'],
-    ['a byte order mark', '\ufeff{}'],
     ['a raw line break in a string', '{"a":"\n"}'],
     ['invalid UTF-8', Buffer.from([0x7b, 0x22, 0x61, 0x22, 0x3a, 0x22, 0xff, 0xfe, 0x22, 0x7d])],
     ['an overlong UTF-8 form', Buffer.from([0x7b, 0x22, 0xc0, 0xaf, 0x22, 0x3a, 0x31, 0x7d])],
