@@ -121,12 +121,7 @@ function fieldErrors(error: ValidationError, parent: string): FieldError[] {
 
 function unknownField({ target, property }: ValidationError): string {
   if (target === undefined) return 'is not a known field';
-  const metadata = getMetadataStorage().getTargetValidationMetadatas(
-    target.constructor as new () => object,
-    '',
-    true,
-    false,
-  );
+  const metadata = getMetadataStorage().getTargetValidationMetadatas(target.constructor, '', true, false);
   return notKnown(property, [...new Set(metadata.map(({ propertyName }) => propertyName))]);
 }
 
