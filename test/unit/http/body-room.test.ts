@@ -38,7 +38,7 @@ async function start(size: number, limits: object = {}): Promise<void> {
     if (reply.raw.shouldKeepAlive) void reply.removeHeader('connection');
     return reply.status(error instanceof Problem ? PROBLEMS[error.code].status : 500).send();
   });
-  server.post('/', (request) => {
+  server.post('/', { config: { takesPayloads: true } }, (request) => {
     received.push(request.rawBody!);
     return {};
   });
