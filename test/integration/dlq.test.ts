@@ -180,8 +180,6 @@ describe('filters', () => {
     ...['subscription_id', 'event_type', 'reason', 'from', 'to'].map(
       (field): [Record<string, unknown>, string] => [{ [field]: null }, field],
     ),
-    // `{}` means all, and has to be said.
-    [undefined, 'body'],
     [null, 'body'],
   ])('refuses %j', async (filter, field) => {
     const id = await deadLetter();
@@ -189,6 +187,17 @@ describe('filters', () => {
       const { status, body } = await tenant.request('POST', path, filter);
       expect(status).toBe(422);
       expect(body.errors).toEqual([{ path: field, message: expect.any(String) }]);
+    }
+    expect(await statusOf(id)).toBe('dead');
+  });
+
+  it('refuses no body: `{}` means all, and has to be said', async () => {
+    const id = await deadLetter();
+    for (const path of ['/dlq/retry', '/dlq/discard']) {
+      expect(await tenant.request('POST', path)).toMatchObject({
+        status: 400,
+        body: { code: 'malformed_json' },
+      });
     }
     expect(await statusOf(id)).toBe('dead');
   });
