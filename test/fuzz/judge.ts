@@ -27,7 +27,7 @@ export class Judge {
       .sort((one, other) => one.path.split('{').length - other.path.split('{').length)
       .map((operation) => ({
         operation,
-        pattern: new RegExp(`^${operation.path.replace(/\{\w+\}/g, '[^/]*')}$`),
+        pattern: new RegExp(`^${operation.path.replace(/\{\w+\}/g, '[^/]+')}/?$`),
       }));
   }
 
@@ -68,7 +68,8 @@ export class Judge {
 
   private undocumented(operation: Operation | undefined, request: FuzzRequest, answer: Answer): string[] {
     const { status, text, body } = answer;
-    if (!operation) return UNROUTED.includes(status) ? [] : [`${status}, where there is no route`];
+    const isUnrouted = UNROUTED.includes(status) || (request.method === 'OPTIONS' && status === 204);
+    if (!operation) return isUnrouted ? [] : [`${status}, where there is no route`];
     const documented = operation.described.responses[String(status)];
     if (!documented) return isAboutTheForm(operation, request, answer) ? [] : [`${status} is not documented`];
     if (request.method === 'HEAD' || status >= 400) return [];
