@@ -185,7 +185,8 @@ function say(text: string): void {
 function explain(error: unknown): void {
   const { code, message, stack } = error as NodeJS.ErrnoException;
   if (error instanceof InvalidConfig) say(message);
-  else if (code === 'EADDRINUSE') say(`${message}\nAnother program uses this port. Set PORT to a free one.`);
+  else if (code === 'EADDRINUSE')
+    say(`${message}\nAnother program uses this port. Set PORT to a free one: PORT=8001 npm start`);
   else say(`Posthorn could not start: ${process.argv.includes('--debug') ? stack : message}`);
   process.exitCode = 1;
 }

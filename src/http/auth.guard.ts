@@ -164,7 +164,11 @@ export class AuthGuard {
     request.caller = { kind: 'operator', name: operator.name };
     this.operators.requireAddress(operator, request.ip);
     if (access.for !== 'tenant') return;
-    throw new Problem('forbidden', "This is an operator's key; use an API key of the tenant here.");
+    throw new Problem(
+      'forbidden',
+      "This is an operator's key; use an API key of the tenant here. " +
+        'POST /api/v1/tenants/{id}/api-keys makes one, and one with the scope "read" can only look.',
+    );
   }
 
   private admitTenant(

@@ -79,8 +79,11 @@ try {
     });
   }
 } catch (error) {
-  process.stderr.write(
-    `${error instanceof Error ? error.message : String(error)}\n(--help shows the options)\n`,
-  );
+  const { code, message } = error as NodeJS.ErrnoException;
+  const advice =
+    code === 'EADDRINUSE'
+      ? 'Another program uses this port, perhaps a simulator that runs already. Choose another one: npm run simulator -- --port 9001'
+      : '(--help shows the options)';
+  process.stderr.write(`${message}\n${advice}\n`);
   process.exitCode = 1;
 }

@@ -1,5 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { once } from 'node:events';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -66,6 +71,34 @@ async function nextBlock(mark: string): Promise<string> {
     code.replaceAll('http://127.0.0.1:8000', url).replaceAll('http://127.0.0.1:9000', simulator.url),
   );
 }
+
+it('waits for both programs before it reads the key that one of them makes', async () => {
+  const home = await mkdtemp(join(tmpdir(), 'posthorn-readme-'));
+  const started: string[] = [];
+  // Neither is ready when it is asked first.
+  const server = createServer(({ url: path = '' }, response) => {
+    started.push(path);
+    const isReady = started.filter((asked) => asked === path).length > 1;
+    if (isReady && path === '/ready') {
+      mkdirSync(join(home, '.posthorn'), { recursive: true });
+      writeFileSync(join(home, '.posthorn/tenant-api-key'), 'the-key');
+    }
+    response.writeHead(isReady ? 200 : 503).end();
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const fresh = new Terminal(home);
+  try {
+    const { code } = shellBlocks('Walk-through')[0]!;
+    const output = await fresh.paste(code.replaceAll(/http:\/\/127.0.0.1:[89]000/g, address));
+    expect(output).toMatch(/^(Waiting for npm start and npm run simulator …\n)+$/);
+    expect(await fresh.paste('echo "$AUTH"')).toBe('Authorization: Bearer the-key\n');
+  } finally {
+    fresh.close();
+    server.close();
+    await rm(home, { recursive: true });
+  }
+});
 
 // A second time in the same terminal, as somebody does who wants to see it again.
 it.each(['once', 'twice'])('is what the walk-through says it is: %s', async (time) => {
