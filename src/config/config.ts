@@ -57,6 +57,7 @@ const VARIABLES = {
   TRUSTED_PROXIES: addressRanges(),
   CORS_ORIGINS: origins(),
   PUBLIC_URL: publicUrl(),
+  TARGET_VERIFICATION: oneOf(['off', 'required'], 'off'),
   TENANT_RATE_LIMIT: decimal(1_000, 0.01, 1_000_000),
   TENANT_RATE_BURST: wholeNumber(5_000, 1, 10_000_000),
   TENANT_MAX_API_KEYS: wholeNumber(100, 2, 10_000),
@@ -75,6 +76,8 @@ const VARIABLES = {
   DELIVERY_TIMEOUT_MS: wholeNumber(10_000, 100, 30_000),
   CONNECT_TIMEOUT_MS: wholeNumber(5_000, 50, 30_000),
 
+  DESTINATION_RATE_LIMIT: wholeNumber(2_000, 0, 1_000_000),
+  DESTINATION_CONCURRENCY: wholeNumber(512, 0, 100_000),
   WORKER_COUNT: wholeNumber(2_048, 1, 100_000),
   LANE_CONCURRENCY: wholeNumber(64, 1, 1_000),
   LEASE_SECONDS: wholeNumber(60, 1, 3_600),
@@ -83,6 +86,7 @@ const VARIABLES = {
 
   QUEUE_MAXSIZE: wholeNumber(10_000, 1, 1_000_000),
   MAX_PAYLOAD_BYTES: wholeNumber(1_048_576, 1_024, 64 * 1_048_576),
+  MAX_HOPS: wholeNumber(8, 1, 100),
   MAX_BATCH_BYTES: wholeNumber(16 * 1_048_576, 1_024, 256 * 1_048_576),
 
   RETENTION_HOURS: decimal(72, 1, 24 * 365),
@@ -134,6 +138,8 @@ export class Config {
   readonly addressRules: AddressRules;
   /** Targets on loopback would be allowed by default, but for a HOST that lets other machines in. */
   readonly isLoopbackClosedByHost: boolean;
+  /** A target gets deliveries only once it has answered a challenge. */
+  readonly requiresVerification: boolean;
   /** CIDRs of the proxies whose X-Forwarded-For is believed. */
   readonly trustedProxies: readonly string[];
   /** Origins of web pages that browsers let call the API. */
@@ -154,6 +160,10 @@ export class Config {
   readonly minRetryDelaySeconds: number;
   readonly deliveryTimeoutMs: number;
   readonly connectTimeoutMs: number;
+  /** Requests a second to one destination, of all tenants and processes; 0: no limit. */
+  readonly destinationRateLimit: number;
+  /** Requests open to one destination from one worker process; 0: no limit. */
+  readonly destinationConcurrency: number;
   /** Deliveries in flight in one worker process. */
   readonly workerCount: number;
   /** Deliveries in flight to one subscription from one worker process. */
@@ -165,6 +175,8 @@ export class Config {
   readonly queueMaxSize: number;
   readonly maxPayloadBytes: number;
   readonly maxBatchBytes: number;
+  /** How often an event may have been delivered before it comes in. */
+  readonly maxHops: number;
   readonly retentionHours: number;
   readonly dlqRetentionDays: number;
   readonly auditRetentionDays: number;
@@ -198,6 +210,7 @@ export class Config {
     const opensLoopback = embedded && isLoopback(this.host);
     this.addressRules = values.ALLOW_TARGET_RANGES ?? AddressRules.parse(opensLoopback ? LOOPBACK : '');
     this.isLoopbackClosedByHost = embedded && !opensLoopback && values.ALLOW_TARGET_RANGES === null;
+    this.requiresVerification = values.TARGET_VERIFICATION === 'required';
     this.trustedProxies = values.TRUSTED_PROXIES;
     this.corsOrigins = values.CORS_ORIGINS;
     this.publicUrl = values.PUBLIC_URL;
@@ -211,6 +224,8 @@ export class Config {
     this.minRetryDelaySeconds = values.MIN_RETRY_DELAY_SECONDS;
     this.deliveryTimeoutMs = values.DELIVERY_TIMEOUT_MS;
     this.connectTimeoutMs = values.CONNECT_TIMEOUT_MS;
+    this.destinationRateLimit = values.DESTINATION_RATE_LIMIT;
+    this.destinationConcurrency = values.DESTINATION_CONCURRENCY;
     this.workerCount = values.WORKER_COUNT;
     this.laneConcurrency = values.LANE_CONCURRENCY;
     this.leaseSeconds = values.LEASE_SECONDS;
@@ -219,6 +234,7 @@ export class Config {
     this.queueMaxSize = values.QUEUE_MAXSIZE;
     this.maxPayloadBytes = values.MAX_PAYLOAD_BYTES;
     this.maxBatchBytes = values.MAX_BATCH_BYTES;
+    this.maxHops = values.MAX_HOPS;
     this.retentionHours = values.RETENTION_HOURS;
     this.dlqRetentionDays = values.DLQ_RETENTION_DAYS;
     this.auditRetentionDays = values.AUDIT_RETENTION_DAYS;

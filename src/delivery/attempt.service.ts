@@ -4,6 +4,7 @@ import { Config } from '../config/config.js';
 import { AttemptOutcome, classify, decide, Decision, SendResult } from '../domain/attempt-outcome.js';
 import type { Clock } from '../domain/clock.js';
 import { UndecryptableSecret } from '../domain/encryption.js';
+import { HOPS_HEADER } from '../domain/hops.js';
 import { signatureHeaders } from '../domain/signature.js';
 import { VERSION } from '../domain/version.js';
 import { LOGGER } from '../observability/logger.js';
@@ -123,6 +124,7 @@ export class AttemptService {
         'x-webhook-event': delivery.event_type,
         'x-webhook-delivery': delivery.id,
         'x-webhook-attempt': String(delivery.attempt_number),
+        [HOPS_HEADER]: String((delivery.hops ?? 0) + 1),
         ...(delivery.request_id !== null && { 'x-request-id': delivery.request_id }),
       },
       body,

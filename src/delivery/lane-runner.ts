@@ -9,9 +9,11 @@ import { ClaimedDelivery, LaneRepository, MAX_QUOTA } from '../persistence/repos
 import { Subscription, SubscriptionCache } from '../persistence/subscription-cache.js';
 import { LaneScheduler } from '../queue/lane-scheduler.js';
 import { AttemptReport, AttemptService } from './attempt.service.js';
+import { DestinationLimits } from './destination-limits.js';
 import { Lane } from './lane.js';
 import { Loaded, PayloadLoader } from './payload-loader.js';
 import { Grant, SharedRoom } from './shared-room.js';
+import { TargetChallenge } from './target-challenge.js';
 
 /** Lanes that one claim statement serves. */
 const MAX_LANES_A_CLAIM = 100;
@@ -51,6 +53,8 @@ export class LaneRunner {
     private readonly repository: LaneRepository,
     private readonly subscriptions: SubscriptionCache,
     private readonly attempts: AttemptService,
+    private readonly destinations: DestinationLimits,
+    private readonly challenges: TargetChallenge,
     private readonly payloads: PayloadLoader,
     private readonly scheduler: LaneScheduler,
     private readonly config: Config,
@@ -141,6 +145,14 @@ export class LaneRunner {
     lane.hasMore = false;
     lane.isPaced = subscription?.rules.spacingMs != null;
     lane.tenantId = subscription?.tenantId ?? lane.tenantId;
+    if (lane.waitsMs > 0) {
+      void this.scheduler.wake([lane.id], lane.waitsMs);
+      return;
+    }
+    if (subscription?.awaitsChallenge) {
+      await this.challenge(lane, subscription);
+      return;
+    }
     if (subscription?.isHeld) return;
     const grant = await this.takeRoom(lane);
     const quota = grant.amount;
@@ -158,6 +170,13 @@ export class LaneRunner {
       this.giveBack(lane, grant, quota - claimed);
       this.lookIfWanted(lane);
     }
+  }
+
+  /** Once that is done, another look sees what became of it. */
+  private async challenge(lane: Lane, subscription: Subscription): Promise<void> {
+    const retryInMs = await this.challenges.run(subscription, this.stopping.signal);
+    if (retryInMs !== null) this.postpone(lane, retryInMs);
+    else if (!this.stopping.signal.aborted) lane.lookAgain = true;
   }
 
   private async claimFor(
@@ -241,11 +260,26 @@ export class LaneRunner {
       const current = await this.reread(subscription);
       const mayEndInTime = performance.now() + (current?.timeoutMs ?? 0) < leaseEndsAt;
       if (!mayEndInTime || current?.isHeld) return 'due again';
-      this.learn(lane, await this.attempts.run(loaded.delivery, current, answered));
+      const admission = current ? await this.destinations.admit(current) : null;
+      if (admission?.isAdmitted === false) {
+        this.postpone(lane, admission.retryInMs);
+        return 'due again';
+      }
+      lane.admitted();
+      const over = once(() => {
+        admission?.end();
+        answered();
+      });
+      this.learn(lane, await this.attempts.run(loaded.delivery, current, over).finally(over));
       return 'recorded';
     } finally {
       loaded.letGo();
     }
+  }
+
+  /** The lane's deliveries stay due, and none is claimed, until its destination may take requests again. */
+  private postpone(lane: Lane, retryInMs: number): void {
+    if (lane.refused(retryInMs)) void this.scheduler.wake([lane.id], lane.waitsMs);
   }
 
   /** It may have been switched off, changed or deleted since the claim. Without an answer, what was known holds. */
@@ -255,7 +289,7 @@ export class LaneRunner {
   }
 
   private lookIfWanted(lane: Lane): void {
-    if (lane.wantsMore && !this.stopping.signal.aborted) void this.look(lane);
+    if (lane.wantsMore && lane.waitsMs === 0 && !this.stopping.signal.aborted) void this.look(lane);
   }
 
   /** @returns whether to send now; false when the process stops before the slot has come */

@@ -7,6 +7,9 @@ const LEAST_WINDOW = 1;
 const CLAIMED_A_REQUEST = 4;
 /** Deliveries in hand, for each request that may be open: those whose answers are being written down wait for nobody. */
 const IN_HAND_A_REQUEST = 8;
+/** Milliseconds that a lane waits when its destination has its share of requests, and the most after repeated tries. */
+const FIRST_WAIT_MS = 250;
+const MAX_WAIT_MS = 4_000;
 /** An answer that takes so many milliseconds or more makes a lane a slow one, as no answer does. */
 const SLOW_MS = 1_000;
 
@@ -34,6 +37,10 @@ export class Lane {
   /** It was woken while being looked at. */
   lookAgain = false;
   private window: number;
+  /** Times in a row that its destination had its share of requests. */
+  private refusals = 0;
+  /** On the monotonic clock, in milliseconds. */
+  private waitsUntil = 0;
   /** The target has accepted so many in a row that the window is as wide as it gets. */
   private isFlowing = false;
   private open = 0;
@@ -48,7 +55,9 @@ export class Lane {
 
   /** How many more deliveries may be claimed. */
   get room(): number {
-    return Math.min(this.capacity - this.claimed, this.window * IN_HAND_A_REQUEST - this.inHand);
+    // After a refusal, one tries for all.
+    const capacity = this.refusals > 0 ? 1 : this.capacity;
+    return Math.min(capacity - this.claimed, this.window * IN_HAND_A_REQUEST - this.inHand);
   }
 
   /** Worth another claim: not for every single delivery that ends, but before the lane runs dry. */
@@ -76,6 +85,29 @@ export class Lane {
       this.open++;
       this.line.shift()?.(true);
     }
+  }
+
+  /** For how many milliseconds it claims nothing, since its destination has its share of requests. */
+  get waitsMs(): number {
+    return Math.max(this.waitsUntil - performance.now(), 0);
+  }
+
+  /**
+   * Its destination takes no more right now. Each time in a row it waits twice as long.
+   * @returns whether that is news
+   */
+  refused(retryInMs: number): boolean {
+    if (this.waitsMs > 0) return false;
+    const backoffMs = Math.min(FIRST_WAIT_MS * 2 ** this.refusals, MAX_WAIT_MS);
+    this.waitsUntil = performance.now() + Math.max(backoffMs, retryInMs);
+    this.refusals++;
+    this.dismiss();
+    return true;
+  }
+
+  /** Its destination takes requests. */
+  admitted(): void {
+    this.refusals = 0;
   }
 
   /** Sends away what waits to enter. */

@@ -46,7 +46,7 @@ export class SweepService implements OnApplicationBootstrap, BeforeApplicationSh
 
   private async sweep(): Promise<void> {
     await this.database.exclusively('sweep', async () => {
-      const due = await this.lanes.dueLanes();
+      const due = await this.lanes.dueLanes(this.config.requiresVerification);
       await this.scheduler.wake(due);
       if (due.length > 0) this.logger.debug({ lanes: due.length }, 'sweep.woke');
     });

@@ -14,6 +14,7 @@ export const AUDIT_ACTIONS = [
   'subscription.delete',
   'subscription.read_secret',
   'subscription.rotate_secret',
+  'subscription.verify',
   'subscription.test',
   'source.create',
   'source.change',

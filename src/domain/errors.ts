@@ -9,6 +9,7 @@ export interface FieldError {
 export const PROBLEMS = {
   malformed_request: { status: 400, title: 'The request is not valid HTTP' },
   malformed_json: { status: 400, title: 'The body is not valid JSON' },
+  loop_detected: { status: 422, title: 'The event was delivered too often already' },
   invalid_request: { status: 422, title: 'The request is not valid' },
   unauthorized: { status: 401, title: 'A valid API key is needed' },
   signature_invalid: { status: 401, title: 'The signature is not what the source wants' },

@@ -89,6 +89,11 @@ export class AddressRules {
     return reachedBy(parsed, carrier?.carriedAt).every((reached) => this.mayReach(reached));
   }
 
+  /** Whether the operator allows it by name, as a part of the operator's own network. */
+  isOfOperator(address: string): boolean {
+    return this.allowed.has(address);
+  }
+
   private mayReach(address: IpAddress): boolean {
     return this.allowed.includes(address) || !SPECIAL.includes(address);
   }

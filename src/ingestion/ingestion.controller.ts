@@ -21,6 +21,7 @@ import {
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { CreationSeed } from '../domain/creation-seed.js';
 import { invalidRequest } from '../domain/errors.js';
+import { HOPS_HEADER, readHops } from '../domain/hops.js';
 import { Scope } from '../http/access.js';
 import { ApiProblems } from '../http/api-docs.js';
 import { Audited, NotAudited } from '../http/audit-trail.js';
@@ -77,6 +78,7 @@ const NO_CHANGE = 'events are what is worked on, each stored itself, and change 
 @ApiProblems(
   'malformed_json',
   'invalid_request',
+  'loop_detected',
   'payload_too_large',
   'unsupported_media_type',
   'overloaded',
@@ -186,6 +188,7 @@ function senderOf(request: FastifyRequest): Sender {
   return {
     tenantId: tenantOf(request),
     requestId: request.id,
+    hops: readHops(request.headers[HOPS_HEADER]),
     idempotencyKey: typeof key === 'string' ? key : undefined,
   };
 }

@@ -5,6 +5,7 @@ import { Config } from '../config/config.js';
 import type { CreationSeed } from '../domain/creation-seed.js';
 import { eventStatus, EventStatus } from '../domain/delivery-status.js';
 import { notFound, Problem } from '../domain/errors.js';
+import { HOPS_HEADER } from '../domain/hops.js';
 import { uuidV7 } from '../domain/uuid-v7.js';
 import { Metrics } from '../observability/metrics.js';
 import { EventRepository, NewEvent } from '../persistence/repositories/event.repository.js';
@@ -19,6 +20,8 @@ const TURN_MS = 5;
 export interface Sender {
   tenantId: string;
   requestId: string;
+  /** How often what is sent was delivered before. */
+  hops: number;
   /** The Idempotency-Key header. */
   idempotencyKey?: string | undefined;
 }
@@ -52,8 +55,9 @@ export class IngestionService {
     private readonly config: Config,
   ) {}
 
-  /** @throws Problem invalid_request, payload_too_large, idempotency_conflict, overloaded */
+  /** @throws Problem loop_detected, invalid_request, payload_too_large, idempotency_conflict, overloaded */
   async ingest(sender: Sender, body: JsonBody): Promise<Accepted> {
+    this.refuseLoop(sender);
     const event = this.counted(() => readEvent(body, sender.idempotencyKey, this.config.maxPayloadBytes));
     const wantedBy = await this.subscriptions.matching(sender.tenantId, event.eventType);
     const accepted = await this.acceptOne(sender, event, wantedBy);
@@ -64,14 +68,16 @@ export class IngestionService {
 
   /**
    * For what a source has verified.
-   * @throws Problem idempotency_conflict, overloaded
+   * @throws Problem loop_detected, idempotency_conflict, overloaded
    */
   async ingestReceived(sender: Sender, event: IncomingEvent): Promise<Accepted> {
+    this.refuseLoop(sender);
     return this.acceptOne(sender, event, await this.subscriptions.matching(sender.tenantId, event.eventType));
   }
 
   /** For one subscription; it gets the event only if it is active and wants events of this type. */
   async ingestFor(sender: Sender, subscriptionId: string, body: JsonBody): Promise<Accepted> {
+    this.refuseLoop(sender);
     const event = this.counted(() =>
       readDirectEvent(body, sender.idempotencyKey, this.config.maxPayloadBytes),
     );
@@ -113,6 +119,7 @@ export class IngestionService {
    * that Postgres may fail for some of its events; only if it does for all is the batch refused as a whole.
    */
   async ingestBatch(sender: Sender, body: JsonBody): Promise<(Accepted | Error)[]> {
+    this.refuseLoop(sender);
     const events = this.counted(() => readBatch(body, this.config.maxPayloadBytes));
     const matched = await this.matchInTurns(sender, events);
     const load = {
@@ -235,6 +242,18 @@ export class IngestionService {
     return subscription;
   }
 
+  /** A subscription may point to where its own events come from. */
+  private refuseLoop({ hops }: Sender): void {
+    const { maxHops } = this.config;
+    if (hops <= maxHops) return;
+    this.metrics.loopRefused();
+    throw new Problem(
+      'loop_detected',
+      `${HOPS_HEADER} says that this was delivered ${hops} times before, and it may be ${maxHops} times (MAX_HOPS): a ` +
+        'subscription sends what it is sent back here. Nothing was stored.',
+    );
+  }
+
   private counted<T>(read: () => T): T {
     try {
       return read();
@@ -247,7 +266,7 @@ export class IngestionService {
 
 /** An event, and who is to get it. */
 function newEvent(
-  { tenantId, requestId }: Sender,
+  { tenantId, requestId, hops }: Sender,
   event: IncomingEvent,
   wantedBy: Subscription[],
   onlyFor: string | undefined,
@@ -266,6 +285,7 @@ function newEvent(
     contentType: reception && reception.contentType,
     sourceId: reception && reception.sourceId,
     requestId,
+    hops,
     // The millisecond of the id.
     receivedAt: new Date(nowMs),
     wantedBy,

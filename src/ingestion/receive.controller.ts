@@ -45,7 +45,7 @@ const NO_CHANGE = 'webhooks are what is worked on, each stored itself, and chang
 @ApiTags('Receiving')
 @NotAudited(NO_CHANGE)
 @RawBody()
-@ApiProblems('payload_too_large', 'unsupported_media_type', 'overloaded', 'unavailable')
+@ApiProblems('loop_detected', 'payload_too_large', 'unsupported_media_type', 'overloaded', 'unavailable')
 @Controller('webhooks')
 export class ReceiveController {
   constructor(private readonly receiving: ReceiveService) {}

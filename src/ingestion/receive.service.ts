@@ -4,6 +4,7 @@ import { Config } from '../config/config.js';
 import { withoutMark } from '../domain/byte-order-mark.js';
 import { UndecryptableSecret } from '../domain/encryption.js';
 import { invalidRequest, Problem } from '../domain/errors.js';
+import { HOPS_HEADER, readHops } from '../domain/hops.js';
 import { judge, type ReceivedRequest, type Verdict } from '../domain/providers/judge.js';
 import { parseJson } from '../http/json-body.js';
 import { SourceGuard } from '../http/source.guard.js';
@@ -34,7 +35,7 @@ export class ReceiveService {
 
   /**
    * @param admitted as it was when the head of the request had come
-   * @throws Problem not_found, tenant_suspended, signature_invalid, malformed_json, invalid_request, idempotency_conflict,
+   * @throws Problem loop_detected, not_found, tenant_suspended, signature_invalid, malformed_json, invalid_request, idempotency_conflict,
    *   overloaded, unavailable
    */
   async receive(
@@ -47,7 +48,8 @@ export class ReceiveService {
     if (verdict.kind === 'refused') throw this.refused(source, verdict, requestId);
     if (verdict.kind === 'challenge') return verdict;
     const event = eventOf(source, verdict, request.body);
-    return this.ingestion.ingestReceived({ tenantId: source.tenantId, requestId }, event);
+    const hops = readHops(request.headers[HOPS_HEADER]);
+    return this.ingestion.ingestReceived({ tenantId: source.tenantId, requestId, hops }, event);
   }
 
   private judge(source: Source, request: ReceivedRequest): Verdict {

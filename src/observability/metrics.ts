@@ -37,6 +37,11 @@ export const METRIC_PROVIDERS = [
     name: 'webhook_delivery_retries_total',
     help: 'Attempts that will be followed by another.',
   }),
+  makeCounterProvider({
+    name: 'webhook_destination_limit_hits_total',
+    help: 'Deliveries put off since their destination had its share of requests, by limit: rate or concurrency.',
+    labelNames: ['limit'],
+  }),
   makeHistogramProvider({
     name: 'webhook_delivery_duration_seconds',
     help: 'From the start of an attempt until its response was read, or until it failed.',
@@ -66,6 +71,10 @@ export const METRIC_PROVIDERS = [
     labelNames: ['provider', 'reason'],
   }),
   makeCounterProvider({
+    name: 'webhook_loops_refused_total',
+    help: 'Requests refused since their events had been delivered too often already.',
+  }),
+  makeCounterProvider({
     name: 'webhook_rate_limit_hits_total',
     help: 'Requests refused with 429, by limit: tenant, overload of the service, or auth (wrong keys).',
     labelNames: ['limit'],
@@ -86,12 +95,14 @@ export class Metrics {
     @InjectMetric('webhook_delivery_failure_total') private readonly failures: Counter,
     @InjectMetric('webhook_dead_letters_total') private readonly deadLetters: Counter,
     @InjectMetric('webhook_delivery_retries_total') private readonly retries: Counter,
+    @InjectMetric('webhook_destination_limit_hits_total') private readonly destinationLimitHits: Counter,
     @InjectMetric('webhook_delivery_duration_seconds') private readonly duration: Histogram,
     @InjectMetric('webhook_delivery_lag_seconds') private readonly lag: Histogram,
     @InjectMetric('webhook_processing_duration_seconds') private readonly processing: Histogram,
     @InjectMetric('webhook_processing_errors_total') private readonly processingErrors: Counter,
     @InjectMetric('webhook_auth_failures_total') private readonly authFailures: Counter,
     @InjectMetric('webhook_source_refused_total') private readonly sourceRefusals: Counter,
+    @InjectMetric('webhook_loops_refused_total') private readonly loops: Counter,
     @InjectMetric('webhook_rate_limit_hits_total') private readonly rateLimitHits: Counter,
   ) {}
 
@@ -107,6 +118,10 @@ export class Metrics {
 
   rejected(): void {
     this.events.inc({ result: 'rejected' });
+  }
+
+  loopRefused(): void {
+    this.loops.inc();
   }
 
   unauthorized(): void {
@@ -131,6 +146,11 @@ export class Metrics {
 
   ingestFailed(): void {
     this.processingErrors.inc();
+  }
+
+  /** A delivery was put off, without an attempt. */
+  destinationLimited(limit: 'rate' | 'concurrency'): void {
+    this.destinationLimitHits.inc({ limit });
   }
 
   attempted({ durationMs, lagMs }: { durationMs: number; lagMs: number }): void {

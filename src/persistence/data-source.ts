@@ -13,6 +13,8 @@ import { CreateDeliveryStatistics1790000000009 } from '../../migrations/17900000
 import { MatchPayloadValues1790000000015 } from '../../migrations/1790000000015-match-payload-values.js';
 import { KeepOlderSecrets1790000000035 } from '../../migrations/1790000000035-keep-older-secrets.js';
 import { CreateIdempotentRequests1790000000036 } from '../../migrations/1790000000036-create-idempotent-requests.js';
+import { AddEventHops1790000000025 } from '../../migrations/1790000000025-add-event-hops.js';
+import { AddTargetVerification1790000000026 } from '../../migrations/1790000000026-add-target-verification.js';
 import { ApiKeyEntity } from './entities/api-key.entity.js';
 import { SourceEntity } from './entities/source.entity.js';
 import { SubscriptionEntity } from './entities/subscription.entity.js';
@@ -88,6 +90,8 @@ export function dataSourceOptions(url: string, poolSize: number): DataSourceOpti
       MatchPayloadValues1790000000015,
       KeepOlderSecrets1790000000035,
       CreateIdempotentRequests1790000000036,
+      AddEventHops1790000000025,
+      AddTargetVerification1790000000026,
     ],
     applicationName: 'posthorn',
     extra: {

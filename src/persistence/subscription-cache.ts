@@ -25,8 +25,10 @@ export interface Subscription {
   tenantId: string;
   targetUrl: string;
   isActive: boolean;
-  /** It, or its tenant, is switched off: its deliveries wait. */
+  /** It, or its tenant, is switched off, or its target is not verified: its deliveries wait. */
   isHeld: boolean;
+  /** Its target has to be asked whether it wants them. */
+  awaitsChallenge: boolean;
   headers: Record<string, string>;
   retryPolicy: RetryPolicy;
   timeoutMs: number;
@@ -196,13 +198,16 @@ export class SubscriptionCache {
   }
 
   private resolve(entity: ServedSubscription, isTenantSuspended: boolean): Subscription {
-    const { rateLimit } = entity;
+    const { rateLimit, verification } = entity;
+    const { requiresVerification } = this.config;
+    const isUnverified = requiresVerification && (verification === 'pending' || verification === 'failed');
     return {
       id: entity.id,
       tenantId: entity.tenantId,
       targetUrl: entity.targetUrl,
       isActive: entity.isActive,
-      isHeld: !entity.isActive || isTenantSuspended,
+      isHeld: !entity.isActive || isTenantSuspended || isUnverified,
+      awaitsChallenge: requiresVerification && verification === 'pending' && !isTenantSuspended,
       headers: entity.headers,
       retryPolicy:
         entity.retryPolicy === null ? this.config.retryPolicy : resolveRetryPolicy(entity.retryPolicy),

@@ -17,6 +17,15 @@ export function defaultColumns() {
   } satisfies Partial<SubscriptionEntity>;
 }
 
+/** A target that is to be asked whether it wants what is sent there, or need not be asked. */
+export function unverifiedTarget(isRequired: boolean, now: Date) {
+  return {
+    verification: isRequired ? 'pending' : 'not_required',
+    verificationReason: null,
+    verificationAt: isRequired ? now : null,
+  } satisfies Partial<SubscriptionEntity>;
+}
+
 /** The columns that a checked request gives; what it leaves out is not among them. */
 export function givenColumns(fields: GivenFields): Partial<UnsealedSubscription> {
   const { rate_limit: rateLimit } = fields;

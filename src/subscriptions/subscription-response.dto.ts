@@ -1,5 +1,6 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { SECRET_FORMATS, secretFormat, type SecretFormat } from '../domain/signing-secret.js';
+import { type Verification, VERIFICATIONS } from '../domain/target-verification.js';
 import { PageResponse } from '../http/paging.dto.js';
 import { RateLimit, SubscriptionEntity } from '../persistence/entities/subscription.entity.js';
 import { maskedHeaders } from './subscription-headers.js';
@@ -83,6 +84,20 @@ export class SubscriptionResponse {
   @ApiProperty({ type: 'object', additionalProperties: true, example: { team: 'billing' } })
   metadata: Record<string, unknown>;
 
+  @ApiProperty({
+    enum: VERIFICATIONS,
+    example: 'not_required',
+    description:
+      'Whether its target has answered the challenge that the operator may require. Deliveries wait for it.',
+  })
+  verification: Verification;
+
+  @ApiProperty({ type: String, nullable: true, example: null, description: 'Why it failed.' })
+  verification_reason: string | null;
+
+  @ApiProperty({ type: String, format: 'date-time', nullable: true, example: null })
+  verification_at: string | null;
+
   @ApiProperty({ format: 'date-time', example: '2026-01-31T12:00:00.000Z' })
   created_at: string;
 
@@ -104,6 +119,9 @@ export class SubscriptionResponse {
     this.ordering = 'none';
     this.description = row.description;
     this.metadata = row.metadata;
+    this.verification = row.verification;
+    this.verification_reason = row.verificationReason;
+    this.verification_at = row.verificationAt?.toISOString() ?? null;
     this.created_at = row.createdAt.toISOString();
     this.updated_at = row.updatedAt.toISOString();
   }

@@ -1,5 +1,6 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Post, Put, Query } from '@nestjs/common';
 import {
+  ApiAcceptedResponse,
   ApiBody,
   ApiCreatedResponse,
   ApiNoContentResponse,
@@ -29,6 +30,7 @@ import {
   SubscriptionQuery,
 } from './subscription.dto.js';
 import { SubscriptionService } from './subscription.service.js';
+import { VerificationService } from './verification.service.js';
 
 const MASKED_HEADERS =
   'A key without the scope `subscriptions:write` or `admin` sees the names of its headers, and `***` for their values.';
@@ -36,7 +38,10 @@ const MASKED_HEADERS =
 @ApiTags('Subscriptions')
 @Controller('subscriptions')
 export class SubscriptionController {
-  constructor(private readonly subscriptions: SubscriptionService) {}
+  constructor(
+    private readonly subscriptions: SubscriptionService,
+    private readonly verification: VerificationService,
+  ) {}
 
   @Post()
   @Audited('subscription.create')
@@ -130,6 +135,25 @@ export class SubscriptionController {
   @ApiProblems('not_found')
   deleteSubscription(@TenantId() tenantId: string, @Param('id', UuidParam) id: string): Promise<void> {
     return this.subscriptions.delete(tenantId, id);
+  }
+
+  @Post(':id/verify')
+  @Audited('subscription.verify')
+  @Scope('subscriptions:write')
+  @HttpCode(202)
+  @ApiOperation({
+    summary: 'Ask the target of a subscription again whether it wants deliveries',
+    description:
+      'Where the operator requires it, a target gets deliveries once it has answered a challenge; `verification` tells. ' +
+      'One that is verified, or need not be, is not asked.',
+  })
+  @ApiAcceptedResponse({ type: SubscriptionResponse })
+  @ApiProblems('not_found')
+  verifySubscription(
+    @TenantId() tenantId: string,
+    @Param('id', UuidParam) id: string,
+  ): Promise<SubscriptionResponse> {
+    return this.verification.verify(tenantId, id);
   }
 
   @Get(':id/secret')

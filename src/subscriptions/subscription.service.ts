@@ -15,7 +15,7 @@ import { previousSecretsOf } from '../persistence/row-secrets.js';
 import { tooManySecrets } from '../persistence/secret-rotation.js';
 import { SubscriptionCache } from '../persistence/subscription-cache.js';
 import { LaneScheduler } from '../queue/lane-scheduler.js';
-import { defaultColumns, givenColumns, replacedSecret } from './subscription-columns.js';
+import { defaultColumns, givenColumns, replacedSecret, unverifiedTarget } from './subscription-columns.js';
 import {
   ChangedSubscriptionResponse,
   PreviousSecretResponse,
@@ -65,6 +65,7 @@ export class SubscriptionService {
       ...replacedSecret(secret),
       targetUrl: fields.target_url,
       ...givenColumns(fields),
+      ...unverifiedTarget(this.config.requiresVerification, now),
       id: seed.id(),
       tenantId,
       createdAt: now,
@@ -72,6 +73,8 @@ export class SubscriptionService {
     };
     const stored = await this.subscriptions.insert(subscription);
     this.cache.forget(tenantId);
+    // A worker asks its target.
+    if (this.config.requiresVerification) await this.lanes.wake([stored.id]);
     return new SubscriptionWithSecretResponse(stored, subscription.secret);
   }
 
@@ -234,11 +237,25 @@ export class SubscriptionService {
     columns: Partial<UnsealedSubscription>,
     givenSecret: string | undefined,
   ): Promise<ChangedSubscriptionResponse> {
-    if (!(await this.subscriptions.update(tenantId, id, columns))) throw notFound('subscription', id);
+    const moved = await this.movedTarget(tenantId, id, columns.targetUrl);
+    if (!(await this.subscriptions.update(tenantId, id, { ...columns, ...moved }))) {
+      throw notFound('subscription', id);
+    }
     this.cache.forget(tenantId);
     // What had to wait under the old rules may be due under the new ones.
     await this.lanes.wake([id]);
     return new ChangedSubscriptionResponse(await this.find(tenantId, id), givenSecret);
+  }
+
+  /** Another target has to be asked anew, also where only its path is another. */
+  private async movedTarget(
+    tenantId: string,
+    id: string,
+    targetUrl: string | undefined,
+  ): Promise<Partial<UnsealedSubscription>> {
+    if (!this.config.requiresVerification || targetUrl === undefined) return {};
+    const { targetUrl: before } = await this.find(tenantId, id);
+    return before === targetUrl ? {} : unverifiedTarget(true, new Date(systemClock.now()));
   }
 
   /** In the background. Deliveries that this does not reach come to the engine at their own time. */

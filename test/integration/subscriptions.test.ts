@@ -40,6 +40,9 @@ const DEFAULTS = {
   ordering: 'none',
   description: null,
   metadata: {},
+  verification: 'not_required',
+  verification_reason: null,
+  verification_at: null,
 };
 
 /** Every field that a user may set, away from its default. */

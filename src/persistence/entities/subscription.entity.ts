@@ -1,5 +1,6 @@
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 import type { SealedSecret } from '../../domain/encryption.js';
+import type { Verification } from '../../domain/target-verification.js';
 
 /** At most `limit` deliveries in any `period_seconds`. */
 export interface RateLimit {
@@ -72,6 +73,17 @@ export class SubscriptionEntity {
 
   @Column({ type: 'jsonb', name: 'metadata' })
   metadata!: Record<string, unknown>;
+
+  @Column({ type: 'text', name: 'verification' })
+  verification!: Verification;
+
+  /** Why the target is not verified. */
+  @Column({ type: 'text', nullable: true, name: 'verification_reason' })
+  verificationReason!: string | null;
+
+  /** Since when it is as it is. */
+  @Column({ type: 'timestamptz', nullable: true, name: 'verification_at' })
+  verificationAt!: Date | null;
 
   @Column({ type: 'timestamptz', name: 'created_at' })
   createdAt!: Date;

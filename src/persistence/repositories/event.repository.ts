@@ -23,6 +23,8 @@ export interface NewEvent {
   /** Null when it was handed in with an API key. */
   sourceId: string | null;
   requestId: string | null;
+  /** How often it was delivered before; 0 unless given. */
+  hops?: number;
   receivedAt: Date;
   /**
    * The subscriptions that are to get it. A list that many events share: their deliveries are made when they are
@@ -76,11 +78,11 @@ const INSERT_EVENTS = {
     with input as (
       select id, tenant_id, event_id, event_type, idempotency_key, fingerprint,
              substring($7::bytea from payload_offset for payload_length) as payload,
-             content_type, source_id, request_id, received_at, delivery_count
+             content_type, source_id, request_id, received_at, delivery_count, hops
       from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[], $8::int[], $9::int[],
-                  $10::text[], $11::timestamptz[], $12::int[], $17::text[], $18::uuid[])
+                  $10::text[], $11::timestamptz[], $12::int[], $17::text[], $18::uuid[], $19::smallint[])
         as t(id, tenant_id, event_id, event_type, idempotency_key, fingerprint, payload_offset, payload_length,
-             request_id, received_at, delivery_count, content_type, source_id)
+             request_id, received_at, delivery_count, content_type, source_id, hops)
     ), known as (
       select input.id from input
       join idempotency_key_old k on k.tenant_id = input.tenant_id and k.key = input.idempotency_key
@@ -96,9 +98,9 @@ const INSERT_EVENTS = {
       select * from input where idempotency_key is null or id in (select event_id from keyed)
     ), stored as (
       insert into event (id, tenant_id, event_id, event_type, idempotency_key, payload, content_type, source_id,
-                         request_id, delivery_count, received_at)
+                         request_id, delivery_count, received_at, hops)
       select id, tenant_id, event_id, event_type, idempotency_key, payload, content_type, source_id,
-             request_id, delivery_count, received_at
+             request_id, delivery_count, received_at, hops
       from accepted
     ), queued as (
       insert into delivery (id, tenant_id, event_id, subscription_id, event_type, status, next_attempt_at, created_at)
@@ -159,6 +161,7 @@ export class EventRepository {
       uuidV7Floor(keysSinceMs),
       events.map((event) => event.contentType),
       arrayLiteral(events.map((event) => event.sourceId)),
+      arrayLiteral(events.map(({ hops }) => hops || null)),
     ]);
     return new Set(rows.map(({ id }) => id));
   }

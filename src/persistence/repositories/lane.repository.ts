@@ -19,6 +19,8 @@ export interface ClaimedDelivery {
   /** How long it had been due when it was claimed, in milliseconds. */
   lag_ms: number;
   request_id: string | null;
+  /** How often its event was delivered before it came in; null for never. */
+  hops: number | null;
   /** Null: application/json. */
   content_type: string | null;
   payload_bytes: number;
@@ -81,7 +83,7 @@ const TAKE_DUE = `
     returning d.id, d.tenant_id, d.event_id, d.subscription_id, d.event_type,
       d.attempt_count as attempt_number,
       d.attempt_count - d.budget_start as budget_attempt, due.interrupted,
-      (extract(epoch from now() - d.next_attempt_at) * 1000)::float8 as lag_ms, e.request_id, e.content_type,
+      (extract(epoch from now() - d.next_attempt_at) * 1000)::float8 as lag_ms, e.request_id, e.content_type, e.hops,
       octet_length(e.payload) as payload_bytes,
       case when octet_length(e.payload) <= ${MAX_BYTES_WITH_CLAIM} then e.payload end as payload`;
 
@@ -282,8 +284,10 @@ export class LaneRepository {
    * Lanes that have something due with nobody at work on it. Walks delivery_due from lane to lane, so that the cost
    * follows the number of open lanes and not of deliveries. Lanes of inactive subscriptions and of suspended tenants are left alone; those of
    * deleted ones are not, since their deliveries have to be dead-lettered.
+   * @param requiresVerification lanes of targets that are not verified are left alone as well, and those whose target is
+   *   to be asked are due. Uses subscription_unverified.
    */
-  async dueLanes(): Promise<string[]> {
+  async dueLanes(requiresVerification = false): Promise<string[]> {
     const rows = await this.database.run<{ subscription_id: string }>(
       `with recursive lane as (
          (select subscription_id from delivery where next_attempt_at is not null order by subscription_id limit 1)
@@ -296,11 +300,16 @@ export class LaneRepository {
        select lane.subscription_id from lane
        left join subscription s on s.id = lane.subscription_id left join tenant t on t.id = s.tenant_id
        where lane.subscription_id is not null and s.is_active is distinct from false
-         and t.suspended is distinct from true and exists (
+         and t.suspended is distinct from true
+         and (not $1::boolean or s.verification is null or s.verification in ('not_required', 'verified'))
+         and exists (
          select 1 from delivery d
          where d.subscription_id = lane.subscription_id and d.next_attempt_at <= now()
            and (d.leased_until is null or d.leased_until <= now()))
+       union all
+       select id from subscription where verification = 'pending' and $1::boolean
        /* all tenants: the sweep */`,
+      [requiresVerification],
     );
     return rows.map((row) => row.subscription_id);
   }

@@ -49,6 +49,7 @@ const SERVED = {
   timeoutMs: true,
   rateLimit: true,
   maxConcurrency: true,
+  verification: true,
 } as const;
 export type ServedSubscription = Pick<SubscriptionEntity, keyof typeof SERVED>;
 
@@ -167,6 +168,24 @@ export class SubscriptionRepository {
       { isActive: false, disabledReason: reason, updatedAt: new Date() },
     );
     return affected === 1;
+  }
+
+  /**
+   * What came of a challenge, unless it was settled, or the target changed, meanwhile.
+   * @param reason why the target is not verified; null when it is
+   */
+  async concludeVerification(
+    { tenantId, id, targetUrl }: Pick<SubscriptionEntity, 'tenantId' | 'id' | 'targetUrl'>,
+    reason: string | null,
+  ): Promise<void> {
+    await this.subscriptions.update(
+      { tenantId, id, targetUrl, verification: 'pending' },
+      {
+        verification: reason === null ? 'verified' : 'failed',
+        verificationReason: reason,
+        verificationAt: new Date(),
+      },
+    );
   }
 
   async tenantOf(id: string): Promise<string | undefined> {

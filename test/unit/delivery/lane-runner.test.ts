@@ -3,7 +3,9 @@ import { pino } from 'pino';
 import { expect, it, vi } from 'vitest';
 import type { Config } from '../../../src/config/config.js';
 import type { AttemptReport, AttemptService } from '../../../src/delivery/attempt.service.js';
+import type { DestinationLimits } from '../../../src/delivery/destination-limits.js';
 import { LaneRunner } from '../../../src/delivery/lane-runner.js';
+import type { TargetChallenge } from '../../../src/delivery/target-challenge.js';
 import type { PayloadLoader } from '../../../src/delivery/payload-loader.js';
 import type {
   ClaimedDelivery,
@@ -20,17 +22,29 @@ interface Doubles {
   repository: object;
   subscriptions: object;
   attempts: object;
+  destinations?: object;
+  scheduler?: object;
 }
 
-function runnerWith({ repository, subscriptions, attempts }: Doubles): LaneRunner {
+const NO_LIMIT = { admit: () => ({ isAdmitted: true, end: () => undefined }) };
+
+function runnerWith({
+  repository,
+  subscriptions,
+  attempts,
+  destinations = NO_LIMIT,
+  scheduler = { wake: () => Promise.resolve() },
+}: Doubles): LaneRunner {
   return new LaneRunner(
     repository as LaneRepository,
     subscriptions as SubscriptionCache,
     attempts as AttemptService,
+    destinations as DestinationLimits,
+    {} as TargetChallenge,
     {
       load: (delivery: ClaimedDelivery) => Promise.resolve({ delivery, letGo: () => undefined }),
     } as unknown as PayloadLoader,
-    { wake: () => Promise.resolve() } as unknown as LaneScheduler,
+    scheduler as LaneScheduler,
     { leaseSeconds: 60, workerCount: 100, laneConcurrency: 64 } as Config,
     pino({ level: 'silent' }),
   );
@@ -113,4 +127,63 @@ it('ends the deliveries of a limited lane whose subscription was deleted since i
   });
   void runner.run([id]);
   await vi.waitUntil(() => ended.has('orphan'), { interval: 1 });
+});
+
+it('gives back what its destination does not take, and tries with one when its time has come', async () => {
+  const subscription = {
+    id: randomUUID(),
+    tenantId: 'a',
+    timeoutMs: 1,
+    rules: { spacingMs: null, maxConcurrency: null },
+  };
+  let due = Array.from({ length: 5 }, (_, index) => `delivery ${index}`);
+  const quotas: number[] = [];
+  const sent: string[] = [];
+  const wakes: number[] = [];
+  let takes = false;
+  const runner: LaneRunner = runnerWith({
+    repository: {
+      claimDue: ([{ quota }]: [{ quota: number }]) => {
+        quotas.push(quota);
+        const claimed = due.slice(0, quota);
+        due = due.slice(quota);
+        return Promise.resolve(claimed.map((id) => ({ id, subscription_id: subscription.id })));
+      },
+      release: (given: { id: string }[]) => {
+        due = [...given.map(({ id }) => id), ...due];
+        return Promise.resolve();
+      },
+    },
+    subscriptions: {
+      findLane: () => Promise.resolve(subscription),
+      find: () => Promise.resolve(subscription),
+    },
+    attempts: {
+      run: (delivery: ClaimedDelivery) => {
+        sent.push(delivery.id);
+        return Promise.resolve(DELIVERED);
+      },
+    },
+    destinations: {
+      admit: () => (takes ? { isAdmitted: true, end: () => undefined } : { isAdmitted: false, retryInMs: 1 }),
+    },
+    scheduler: {
+      wake: (_: string[], inMs: number) => {
+        wakes.push(inMs);
+        return Promise.resolve();
+      },
+    },
+  });
+  await runner.run([subscription.id]);
+  await vi.waitUntil(() => due.length === 5 && wakes.length > 0, { interval: 1 });
+  await runner.run([subscription.id]);
+  // Woken before its time, it claims nothing.
+  expect({ quotas, sent }).toEqual({ quotas: [2], sent: [] });
+  expect(wakes.at(-1)).toBeGreaterThan(0);
+
+  takes = true;
+  await new Promise((resolve) => setTimeout(resolve, wakes.at(-1)));
+  await runner.run([subscription.id]);
+  await vi.waitUntil(() => sent.length === 5, { interval: 1 });
+  expect(quotas[1]).toBe(1);
 });
