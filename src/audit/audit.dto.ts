@@ -19,12 +19,12 @@ import {
 } from '../persistence/repositories/audit.repository.js';
 
 export class AuditQuery extends PageQuery {
-  @ApiPropertyOptional({ enum: AUDIT_ACTIONS, example: 'subscription.change' })
+  @ApiPropertyOptional({ enum: AUDIT_ACTIONS, enumName: 'AuditAction', example: 'subscription.change' })
   @MayBeLeftOut()
   @IsIn(AUDIT_ACTIONS, { message: `must be one of ${AUDIT_ACTIONS.join(', ')}` })
   action?: AuditAction;
 
-  @ApiPropertyOptional({ enum: AUDIT_OBJECT_TYPES, example: 'subscription' })
+  @ApiPropertyOptional({ enum: AUDIT_OBJECT_TYPES, enumName: 'AuditObjectType', example: 'subscription' })
   @MayBeLeftOut()
   @IsIn(AUDIT_OBJECT_TYPES, { message: `must be one of ${AUDIT_OBJECT_TYPES.join(', ')}` })
   object_type?: AuditObjectType;
@@ -47,13 +47,19 @@ export class AuditQuery extends PageQuery {
   @IsUUID(undefined, { message: 'must be the id of an API key' })
   actor_id?: string;
 
-  @ApiPropertyOptional({ enum: ACTOR_KINDS, description: 'Who did it.', example: 'operator' })
+  @ApiPropertyOptional({
+    enum: ACTOR_KINDS,
+    enumName: 'AuditActorKind',
+    description: 'Who did it.',
+    example: 'operator',
+  })
   @MayBeLeftOut()
   @IsIn(ACTOR_KINDS, { message: `must be one of ${ACTOR_KINDS.join(', ')}` })
   actor_kind?: ActorKind;
 
   @ApiPropertyOptional({
     enum: AUDIT_RESULT_FILTERS,
+    enumName: 'AuditResultFilter',
     description: 'How it ended. `failed`: with any problem, so neither `ok` nor `begun`.',
     example: 'failed',
   })
@@ -120,6 +126,7 @@ export class AuditEntryResponse {
 
   @ApiProperty({
     enum: ACTOR_KINDS,
+    enumName: 'AuditActorKind',
     description:
       "Who did it: one of the tenant's keys, who has an operator key, or Posthorn itself, on nobody's request.",
     example: 'api_key',
@@ -144,10 +151,10 @@ export class AuditEntryResponse {
   })
   actor_name!: string | null;
 
-  @ApiProperty({ enum: AUDIT_ACTIONS, example: 'subscription.change' })
+  @ApiProperty({ enum: AUDIT_ACTIONS, enumName: 'AuditAction', example: 'subscription.change' })
   action!: AuditAction;
 
-  @ApiProperty({ enum: AUDIT_OBJECT_TYPES, example: 'subscription' })
+  @ApiProperty({ enum: AUDIT_OBJECT_TYPES, enumName: 'AuditObjectType', example: 'subscription' })
   object_type!: AuditObjectType;
 
   @ApiProperty({

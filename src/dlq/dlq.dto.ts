@@ -25,7 +25,7 @@ export class DeadLetterFilterDto {
   })
   event_type?: string;
 
-  @ApiPropertyOptional({ enum: DEAD_REASONS, example: 'exhausted' })
+  @ApiPropertyOptional({ enum: DEAD_REASONS, enumName: 'DeadReason', example: 'exhausted' })
   @MayBeLeftOut()
   @IsIn(DEAD_REASONS, { message: `must be one of ${DEAD_REASONS.join(', ')}` })
   reason?: DeadReason;
@@ -63,7 +63,7 @@ export class DeadLetterQuery extends IntersectionType(PageQuery, DeadLetterFilte
 
 /** A delivery that will not be tried again by itself. */
 export class DeadLetterResponse extends DeliveryResponse {
-  @ApiProperty({ enum: DEAD_REASONS, example: 'exhausted' })
+  @ApiProperty({ enum: DEAD_REASONS, enumName: 'DeadReason', example: 'exhausted' })
   reason!: DeadReason;
 
   @ApiProperty({ format: 'date-time', example: '2026-01-31T12:00:00.000Z' })

@@ -39,7 +39,7 @@ export class ProblemResponse {
   @ApiProperty({ example: 'event_type: must be a string of 1 to 256 characters' })
   detail!: string;
 
-  @ApiProperty({ example: 'invalid_request', enum: Object.keys(PROBLEMS) })
+  @ApiProperty({ example: 'invalid_request', enum: Object.keys(PROBLEMS), enumName: 'ProblemCode' })
   code!: string;
 
   @ApiPropertyOptional({ type: [FieldErrorResponse] })

@@ -21,7 +21,7 @@ export class DeliveryResponse {
   @ApiProperty({ format: 'uuid', example: '0198c0d0-11aa-7c3d-8e4f-a0b1c2d3e4f5' })
   subscription_id!: string;
 
-  @ApiProperty({ enum: DELIVERY_STATUSES, example: 'retrying' })
+  @ApiProperty({ enum: DELIVERY_STATUSES, enumName: 'DeliveryStatus', example: 'retrying' })
   status!: DeliveryStatus;
 
   @ApiProperty({ type: Number, description: 'Attempts begun so far, over all retries.', example: 2 })

@@ -41,7 +41,7 @@ export class HealthController {
   })
   @ApiOkResponse({ description: 'Up or degraded.' })
   @ApiResponse({ status: 503, description: 'Down.' })
-  async check(@Res({ passthrough: true }) reply: FastifyReply): Promise<unknown> {
+  async getHealth(@Res({ passthrough: true }) reply: FastifyReply): Promise<unknown> {
     try {
       return await this.health.check([
         () => this.postgres(),
@@ -65,7 +65,7 @@ export class HealthController {
   })
   @ApiOkResponse({ schema: { example: { status: 'ready' } } })
   @ApiResponse({ status: 503, description: 'Starting, stopping, or without Postgres.' })
-  async ready(): Promise<{ status: 'ready' }> {
+  async getReadiness(): Promise<{ status: 'ready' }> {
     const { reasons } = this.readiness;
     if (reasons.length > 0) throw new Problem('unavailable', `Not ready: ${reasons.join(', ')}.`);
     await inTime(this.database.run('select 1'));

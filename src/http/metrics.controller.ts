@@ -1,5 +1,5 @@
 import { Controller, Get, Req, Res } from '@nestjs/common';
-import { ApiHeader, ApiOkResponse, ApiOperation, ApiProduces, ApiTags } from '@nestjs/swagger';
+import { ApiOkResponse, ApiOperation, ApiProduces, ApiTags } from '@nestjs/swagger';
 import { PrometheusController } from '@willsoto/nestjs-prometheus';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Config } from '../config/config.js';
@@ -37,13 +37,13 @@ export class MetricsController extends PrometheusController {
 
   @Get()
   @ApiOperation({
+    operationId: 'getMetrics',
     summary: 'Metrics in the Prometheus text format',
     description:
       "Everything with `METRICS_TOKEN` or an operator's key as Bearer token. Without one, the metrics that name no " +
       'tenant, where the service listens on loopback alone and has no `METRICS_TOKEN`, or has `METRICS_PUBLIC=on`; ' +
       'elsewhere nothing. Rendered once a second at most.',
   })
-  @ApiHeader({ name: 'Authorization', required: false, description: '`Bearer` and METRICS_TOKEN.' })
   @ApiProduces('text/plain')
   @ApiOkResponse({ description: 'The metrics of this process.' })
   @ApiProblems('unauthorized', 'ip_not_allowed', 'rate_limited')

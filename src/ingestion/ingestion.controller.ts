@@ -108,7 +108,7 @@ export class IngestionController {
   @ApiAcceptedResponse({ type: EventAcceptedResponse, description: 'New, and durable.' })
   @ApiOkResponse({ type: EventAcceptedResponse, description: 'Known already; its status now.' })
   @ApiProblems('idempotency_conflict')
-  async ingest(
+  async sendEvent(
     @Submission() { sender, body }: Submission,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<EventAcceptedResponse> {

@@ -57,6 +57,7 @@ export class BatchRequest {
 export class NoDeliveriesResponse {
   @ApiProperty({
     enum: NO_DELIVERY_REASONS,
+    enumName: 'NoDeliveryReason',
     example: 'inactive',
     description:
       '`no_subscription`: the tenant has none. `inactive`: those that want the event are switched off, and will not ' +
@@ -81,7 +82,11 @@ export class EventAcceptedResponse {
   @ApiProperty({ example: 'order.paid' })
   event_type!: string;
 
-  @ApiProperty({ enum: ['received', 'delivering', 'delivered', 'failed'], example: 'delivering' })
+  @ApiProperty({
+    enum: ['received', 'delivering', 'delivered', 'failed'],
+    enumName: 'EventStatus',
+    example: 'delivering',
+  })
   status!: EventStatus;
 
   @ApiProperty({ example: false })
@@ -132,7 +137,11 @@ export class BatchResultResponse {
   @ApiProperty({ example: 0, description: 'Its place in the request.' })
   index!: number;
 
-  @ApiProperty({ enum: ['accepted', 'duplicate', 'rejected'], example: 'accepted' })
+  @ApiProperty({
+    enum: ['accepted', 'duplicate', 'rejected'],
+    enumName: 'BatchResultStatus',
+    example: 'accepted',
+  })
   status!: 'accepted' | 'duplicate' | 'rejected';
 
   @ApiPropertyOptional({ example: EXAMPLE_ID, format: 'uuid' })

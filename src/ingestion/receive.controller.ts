@@ -61,7 +61,8 @@ export class ReceiveController {
       'subscription are committed. The same delivery again is answered 200.',
   })
   @ApiParam({ name: 'source_id', format: 'uuid' })
-  @ApiConsumes('*/*')
+  // Any content type is taken; one that client generators know is named.
+  @ApiConsumes('application/octet-stream')
   @ApiBody({
     description: 'Whatever the provider sends.',
     required: false,
@@ -72,7 +73,7 @@ export class ReceiveController {
     type: EventAcceptedResponse,
     description: 'Known already; its status now. To the challenge of a provider: what that wants to hear.',
   })
-  async receive(
+  async receiveWebhook(
     @Arrival() { source, received, requestId }: Arrival,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<EventAcceptedResponse | string> {

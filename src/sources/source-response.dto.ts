@@ -18,7 +18,7 @@ export class SourceResponse {
   @ApiProperty({ example: 'GitHub, our organisation' })
   name: string;
 
-  @ApiProperty({ enum: PROVIDER_NAMES, example: 'github' })
+  @ApiProperty({ enum: PROVIDER_NAMES, enumName: 'WebhookProvider', example: 'github' })
   provider: ProviderName;
 
   @ApiProperty({ type: 'object', additionalProperties: true, example: {} })

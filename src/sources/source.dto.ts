@@ -66,6 +66,7 @@ export class CreateSourceDto extends SourceFieldsDto {
 
   @ApiProperty({
     enum: PROVIDER_NAMES,
+    enumName: 'WebhookProvider',
     example: 'github',
     description:
       'Whose webhooks they are, or how they are signed: `standard-webhooks`, `hmac`, `bearer` and `basic` are for ' +

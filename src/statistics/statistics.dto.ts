@@ -37,6 +37,7 @@ export class StatisticsQuery extends SubscriptionStatisticsQuery {
 
   @ApiPropertyOptional({
     enum: INTERVALS,
+    enumName: 'Interval',
     default: 'hour',
     description: 'How long a point of the series is.',
     example: 'hour',
@@ -130,7 +131,7 @@ class RangeResponse {
 }
 
 export class StatisticsResponse extends RangeResponse {
-  @ApiProperty({ enum: INTERVALS, example: 'hour' })
+  @ApiProperty({ enum: INTERVALS, enumName: 'Interval', example: 'hour' })
   interval!: Interval;
 
   @ApiProperty({ type: StatisticsTotalsResponse })

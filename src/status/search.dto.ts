@@ -99,8 +99,8 @@ export class PayloadValueDto {
 export class SearchDto {
   @ApiPropertyOptional({
     oneOf: [
-      { type: 'string', enum: [...DELIVERY_STATUSES] },
-      { type: 'array', items: { type: 'string', enum: [...DELIVERY_STATUSES] } },
+      { $ref: '#/components/schemas/DeliveryStatus' },
+      { type: 'array', items: { $ref: '#/components/schemas/DeliveryStatus' } },
     ],
     description: 'One, or a list of which any will do.',
     example: ['dead', 'retrying'],
@@ -203,7 +203,12 @@ export class SearchDto {
   @Type(() => PayloadValueDto)
   payload?: PayloadValueDto[];
 
-  @ApiPropertyOptional({ enum: INTERVALS, default: 'hour', description: 'Of the histogram.' })
+  @ApiPropertyOptional({
+    enum: INTERVALS,
+    enumName: 'Interval',
+    default: 'hour',
+    description: 'Of the histogram.',
+  })
   @MayBeLeftOut()
   @IsIn(INTERVALS, { message: `must be one of ${INTERVALS.join(', ')}` })
   interval: (typeof INTERVALS)[number] = 'hour';

@@ -64,7 +64,7 @@ export class DeliveryQuery extends PageQuery {
   @IsEventType()
   event_type?: string;
 
-  @ApiPropertyOptional({ enum: DELIVERY_STATUSES, example: 'retrying' })
+  @ApiPropertyOptional({ enum: DELIVERY_STATUSES, enumName: 'DeliveryStatus', example: 'retrying' })
   @MayBeLeftOut()
   @IsIn(DELIVERY_STATUSES, { message: `must be one of ${DELIVERY_STATUSES.join(', ')}` })
   status?: DeliveryStatus;
@@ -102,7 +102,7 @@ export class EventResponse {
   @ApiProperty({ example: 'order.paid' })
   event_type!: string;
 
-  @ApiProperty({ enum: EVENT_STATUSES, example: 'delivered' })
+  @ApiProperty({ enum: EVENT_STATUSES, enumName: 'EventStatus', example: 'delivered' })
   status!: EventStatus;
 
   @ApiProperty({ type: String, nullable: true, example: 'order-42-paid' })
@@ -205,6 +205,7 @@ export class EventStatusResponse {
 
   @ApiProperty({
     enum: EVENT_STATUSES,
+    enumName: 'EventStatus',
     description:
       '`received`: no subscription wants it. `failed`: at least one delivery is dead, or all were cancelled.',
     example: 'delivered',

@@ -75,7 +75,7 @@ export class SubscriptionResponse {
   @ApiProperty({ type: Number, nullable: true, example: 10 })
   max_concurrency: number | null;
 
-  @ApiProperty({ enum: ['none'], example: 'none' })
+  @ApiProperty({ enum: ['none'], enumName: 'Ordering', example: 'none' })
   ordering: 'none';
 
   @ApiProperty({ type: String, nullable: true, example: 'Billing' })
@@ -152,7 +152,12 @@ export class SubscriptionWithSecretResponse extends ChangedSubscriptionResponse 
   @ApiProperty({ example: SECRET_EXAMPLE })
   secret: string;
 
-  @ApiProperty({ enum: SECRET_FORMATS, example: 'base64', description: FORMAT_DESCRIPTION })
+  @ApiProperty({
+    enum: SECRET_FORMATS,
+    enumName: 'SecretFormat',
+    example: 'base64',
+    description: FORMAT_DESCRIPTION,
+  })
   secret_format: SecretFormat;
 
   constructor(row: SubscriptionEntity, secret: string) {
@@ -166,7 +171,7 @@ export class PreviousSecretResponse {
   @ApiProperty({ example: SECRET_EXAMPLE })
   secret!: string;
 
-  @ApiProperty({ enum: SECRET_FORMATS, example: 'base64' })
+  @ApiProperty({ enum: SECRET_FORMATS, enumName: 'SecretFormat', example: 'base64' })
   secret_format!: SecretFormat;
 
   @ApiProperty({ format: 'date-time', example: '2026-01-31T12:00:00.000Z' })
@@ -181,7 +186,12 @@ export class SecretResponse {
   @ApiProperty({ example: SECRET_EXAMPLE })
   secret: string;
 
-  @ApiProperty({ enum: SECRET_FORMATS, example: 'base64', description: FORMAT_DESCRIPTION })
+  @ApiProperty({
+    enum: SECRET_FORMATS,
+    enumName: 'SecretFormat',
+    example: 'base64',
+    description: FORMAT_DESCRIPTION,
+  })
   secret_format: SecretFormat;
 
   @ApiProperty({ type: [WarningResponse], example: [], description: 'As in the answer to create.' })

@@ -183,7 +183,7 @@ export class SubscriptionFieldsDto {
   @Equals(null, { message: 'is not supported yet: leave it out or send null' })
   filter?: null;
 
-  @ApiPropertyOptional({ enum: ['none'], default: 'none', example: 'none' })
+  @ApiPropertyOptional({ enum: ['none'], enumName: 'Ordering', default: 'none', example: 'none' })
   @MayBeLeftOut()
   @Equals('none', { message: 'is not supported yet but for "none"' })
   ordering?: 'none';

@@ -20,6 +20,7 @@ export class CreateApiKeyDto {
 
   @ApiProperty({
     enum: SCOPES,
+    enumName: 'KeyScope',
     isArray: true,
     minItems: 1,
     example: ['events:write', 'read'],
@@ -68,7 +69,7 @@ export class ApiKeyResponse {
   @ApiProperty({ example: 'checkout service' })
   name: string;
 
-  @ApiProperty({ enum: SCOPES, isArray: true, example: ['events:write', 'read'] })
+  @ApiProperty({ enum: SCOPES, enumName: 'KeyScope', isArray: true, example: ['events:write', 'read'] })
   scopes: Scope[];
 
   @ApiProperty({ example: 'ph_Jk3v', description: 'How the key begins, to recognise it by.' })

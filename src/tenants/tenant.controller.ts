@@ -75,7 +75,7 @@ export class TenantController {
   })
   @ApiOkResponse({ type: TenantResponse })
   @ApiProblems('malformed_json', 'invalid_request', 'not_found', 'conflict')
-  changeTenant(@Param('id', UuidParam) id: string, @Body() body: TenantPatchDto): Promise<TenantResponse> {
+  patchTenant(@Param('id', UuidParam) id: string, @Body() body: TenantPatchDto): Promise<TenantResponse> {
     return this.tenants.change(id, body);
   }
 
