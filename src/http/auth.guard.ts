@@ -23,7 +23,7 @@ declare module 'fastify' {
      * Whose key was presented, as soon as that is known; undefined on a public route. On a route for sources, the one
      * that was asked for, whoever asks.
      */
-    caller?: Caller | { kind: 'source'; tenantId: string; source: Source };
+    caller?: Caller | { kind: 'source'; tenantId: string; source: Source; maxBodyBytes: number };
   }
 }
 

@@ -82,7 +82,7 @@ export class BodyRoom {
       return;
     }
     const { stream, response } = upload;
-    const { bodyLimit } = request.routeOptions;
+    const bodyLimit = bodyLimitOf(request);
     const body = new GrowingBody();
     const letGo = (): void => {
       stream.off('data', onData).off('end', onEnd).off('error', onError);
@@ -234,6 +234,11 @@ function hasBody(headers: IncomingHttpHeaders): boolean {
   return (length !== undefined && length !== '0') || headers['transfer-encoding'] !== undefined;
 }
 
+/** What the route takes, or less where the provider of a source never sends as much. */
+function bodyLimitOf({ routeOptions, caller }: FastifyRequest): number {
+  return Math.min(routeOptions.bodyLimit, caller?.kind === 'source' ? caller.maxBodyBytes : Infinity);
+}
+
 function holderOf({ caller }: FastifyRequest): string {
   if (caller?.kind === 'tenant') return caller.tenantId;
   // Who knows the address of a source fills the room of its tenant's sources, and not that of its keys.
@@ -242,7 +247,7 @@ function holderOf({ caller }: FastifyRequest): string {
 }
 
 const tooLarge = (limit: number): Problem =>
-  new Problem('payload_too_large', `The body is larger than the ${limit} bytes that this route accepts.`);
+  new Problem('payload_too_large', `The body is larger than the ${limit} bytes that are accepted here.`);
 
 const overloaded = (): Problem =>
   new Problem(

@@ -10,6 +10,7 @@ import { MetricsController } from './metrics.controller.js';
 import { ProblemFilter } from './problem.filter.js';
 import { TenantRateLimit } from './rate-limit.js';
 import { SourceGuard } from './source.guard.js';
+import { SourceVerifier } from './source-verifier.js';
 import { validationPipe } from './validation.pipe.js';
 
 /** What every role serves, and what holds for every route of every role: keys, validation, problem answers. */
@@ -23,10 +24,11 @@ import { validationPipe } from './validation.pipe.js';
   providers: [
     AuthGuard,
     SourceGuard,
+    SourceVerifier,
     TenantRateLimit,
     { provide: APP_FILTER, useClass: ProblemFilter },
     { provide: APP_PIPE, useValue: validationPipe },
   ],
-  exports: [SourceGuard, TenantRateLimit],
+  exports: [SourceGuard, SourceVerifier, TenantRateLimit],
 })
 export class HttpModule {}

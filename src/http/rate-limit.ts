@@ -11,6 +11,11 @@ export interface Charged {
   rate: RateLimitRule;
 }
 
+type ChargedSource = Charged & { id: string };
+
+/** Of a body at a source, for what one request costs: few webhooks have more. */
+export const BYTES_A_REQUEST = 16 * 1_024;
+
 /** What requests cost their tenants. */
 @Injectable()
 export class TenantRateLimit {
@@ -58,18 +63,37 @@ export class TenantRateLimit {
    * empty it without a signature.
    * @throws Problem rate_limited
    */
-  chargeSource({ id, tenantId, rate }: Charged & { id: string }): void | Promise<void> {
+  chargeSource(source: ChargedSource): void | Promise<void> {
+    return this.takeOfSource(source, 1, 0);
+  }
+
+  /**
+   * Takes what the body of a request costs beyond that one, before it is hashed: one for each {@link BYTES_A_REQUEST}
+   * that are begun.
+   * @throws Problem rate_limited
+   */
+  chargeSourceBody(source: ChargedSource, bytes: number): void | Promise<void> {
+    const cost = Math.ceil(bytes / BYTES_A_REQUEST) - 1;
+    if (cost > 0) return this.takeOfSource(source, cost, 1);
+  }
+
+  private takeOfSource(
+    { id, tenantId, rate }: ChargedSource,
+    cost: number,
+    paid: number,
+  ): void | Promise<void> {
     const refuseBeyond = ({ allowed, retryAfterSeconds }: RateLimitDecision): void => {
       if (allowed) return;
       this.metrics.tenantLimited();
       throw new Problem(
         'rate_limited',
-        `This source takes ${rate.perSecond} requests a second, ${rate.burst} at once. Nothing of this request was ` +
-          'stored; send it again after the time in Retry-After.',
+        `This source takes ${rate.perSecond} requests a second, ${rate.burst} at once; one counts as many as it has ` +
+          `pieces of ${BYTES_A_REQUEST / 1_024} KiB. Nothing of this request was stored; send it again after the time ` +
+          'in Retry-After.',
         { retryAfterSeconds },
       );
     };
-    const decision = this.limiter.take(`${tenantId}:source:${id}`, rate, 1);
+    const decision = this.limiter.take(`${tenantId}:source:${id}`, rate, cost, paid);
     if (decision instanceof Promise) return decision.then(refuseBeyond);
     refuseBeyond(decision);
   }

@@ -2,21 +2,25 @@ import { Injectable } from '@nestjs/common';
 import type { FastifyRequest } from 'fastify';
 import { notFound, Problem } from '../domain/errors.js';
 import { isUuid } from '../domain/uuid-v7.js';
+import { maxBodyBytes } from '../domain/providers/judge.js';
 import { Source, SourceCache } from '../persistence/source-cache.js';
 import type { SourceName } from './access.js';
 import { TenantRateLimit } from './rate-limit.js';
+import { headOf } from './received.js';
+import { SourceVerifier } from './source-verifier.js';
 
 type Found = Source | undefined;
 
 /**
- * Looks before a byte of the body is read whether the source is there and open. Who calls is not known then: the
- * signature is over the body, so the route verifies it.
+ * Looks before a byte of the body is read whether the source is there and open, and whether the head can be that of a
+ * signed request. Who calls is not known then: the signature is over the body, so the route verifies it.
  */
 @Injectable()
 export class SourceGuard {
   constructor(
     private readonly sources: SourceCache,
     private readonly rateLimit: TenantRateLimit,
+    private readonly verifier: SourceVerifier,
   ) {}
 
   /**
@@ -32,13 +36,15 @@ export class SourceGuard {
 
   /**
    * The source of a request as it is when its body has come, which may take a minute: what was revoked meanwhile holds
-   * no more.
-   * @throws Problem not_found, signature_invalid, tenant_suspended
+   * no more. The body is charged now, and not by its announced length: who announces much and sends nothing would empty
+   * the bucket for nothing.
+   * @throws Problem not_found, signature_invalid, tenant_suspended, rate_limited
    */
-  async again({ id, provider }: Source): Promise<Source> {
+  async admitBody({ id, provider }: Source, bytes: number): Promise<Source> {
     const absent = (): Problem => (provider === 'posthorn' ? unsigned() : notFound('source', id));
     const source = await present(this.sources.find(id), absent);
     requireOpenTenant(source);
+    await this.rateLimit.chargeSourceBody(source, bytes);
     return source;
   }
 
@@ -55,12 +61,22 @@ export class SourceGuard {
   }
 
   private admit(request: FastifyRequest, source: Source): void | Promise<void> {
-    request.caller = { kind: 'source', tenantId: source.tenantId, source };
+    const head = headOf(request);
+    request.caller = {
+      kind: 'source',
+      tenantId: source.tenantId,
+      source,
+      maxBodyBytes: maxBodyBytes(head, source),
+    };
     requireOpenTenant(source);
     if (source.allowedIps?.has(request.ip) === false) {
       throw new Problem('ip_not_allowed', `This source may not be used from ${request.ip}.`);
     }
-    return this.rateLimit.chargeSource(source);
+    const verifyHead = (): void => this.verifier.verifyHead(source, head, request.id);
+    // What is refused costs as well.
+    const charged = this.rateLimit.chargeSource(source);
+    if (charged instanceof Promise) return charged.then(verifyHead);
+    verifyHead();
   }
 }
 
@@ -84,6 +100,7 @@ function presentNow(source: Found, absent: () => Problem): Source {
 const unsigned = (): Problem =>
   new Problem(
     'signature_invalid',
-    'Make a source of the provider posthorn (POST /sources), and send the tenant as X-Tenant-ID and sha256= with the ' +
-      "hex HMAC-SHA256 of the body, keyed with that source's secret, as X-Webhook-Signature.",
+    'Make a source of the provider posthorn (POST /sources), and send the tenant as X-Tenant-ID, the time ' +
+      'in seconds as X-Webhook-Timestamp, and sha256= with the hex HMAC-SHA256 of the time, a dot and the body, keyed with ' +
+      "that source's secret, as X-Webhook-Signature.",
   );

@@ -24,6 +24,7 @@ import { ApiProblems } from '../http/api-docs.js';
 import { NotAudited } from '../http/audit-trail.js';
 import { sourceOf } from '../http/auth.guard.js';
 import { RawBody } from '../http/json-body.js';
+import { receivedOf } from '../http/received.js';
 import type { Source } from '../persistence/source-cache.js';
 import { EventAcceptedResponse } from './ingestion.dto.js';
 import { type Challenge, ReceiveService } from './receive.service.js';
@@ -57,7 +58,7 @@ export class ReceiveController {
     summary: 'Receive a webhook of somebody else',
     description:
       'The address to give to the provider of a source, which signs instead of having a key. Takes a body of any ' +
-      'content type; subscribers get its very bytes. Answers after the event and a delivery for each matching ' +
+      'content type; subscribers get its very bytes. Each 16 KiB of it that are begun count as a request. Answers after the event and a delivery for each matching ' +
       'subscription are committed. The same delivery again is answered 200.',
   })
   @ApiParam({ name: 'source_id', format: 'uuid' })
@@ -93,8 +94,15 @@ export class ReceiveController {
   @ApiHeader({ name: 'X-Tenant-ID', required: true, description: 'The id of the tenant.' })
   @ApiHeader({
     name: 'X-Webhook-Signature',
-    required: true,
-    description: "`sha256=` and the hex HMAC-SHA256 of the body, keyed with the source's secret.",
+    required: false,
+    description:
+      "`sha256=` and the hex HMAC-SHA256 of the time, a dot and the body, keyed with the source's secret; of the body " +
+      'alone where the source has `signed`: `body`. Or the three headers of Standard Webhooks in its place.',
+  })
+  @ApiHeader({
+    name: 'X-Webhook-Timestamp',
+    required: false,
+    description: 'The time that is signed, in seconds since 1970.',
   })
   @ApiHeader({
     name: 'Idempotency-Key',
@@ -117,11 +125,6 @@ export class ReceiveController {
   ): Promise<EventAcceptedResponse | string> {
     return answer(await this.receiving.receive(source, received, requestId), reply);
   }
-}
-
-/** Only Set-Cookie has several values in Node, and none comes in a request. */
-function receivedOf({ method, url, headers, rawBody }: FastifyRequest): ReceivedRequest {
-  return { method, url, headers: headers as ReceivedRequest['headers'], body: rawBody ?? Buffer.alloc(0) };
 }
 
 /** 202 for a new event, 200 for one that was known, and for a challenge what the provider wants to hear. */

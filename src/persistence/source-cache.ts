@@ -179,6 +179,9 @@ class LookUps {
 }
 
 function setBounded<Value>(map: Map<string, Value>, name: string, value: Value): void {
-  if (map.size >= MAX_SOURCES) map.clear();
+  // What was set again is the newest, so that the oldest goes.
+  map.delete(name);
+  const [oldest] = map.size >= MAX_SOURCES ? map.keys() : [];
+  if (oldest !== undefined) map.delete(oldest);
   map.set(name, value);
 }

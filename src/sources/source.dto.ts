@@ -79,7 +79,7 @@ export class CreateSourceDto extends SourceFieldsDto {
     type: String,
     example: SECRET_EXAMPLE,
     description:
-      'What the provider signs with. Made for you when left out, unless the provider chooses it: stripe, shopify, ' +
+      'What the provider signs with, at least 16 bytes. Made for you when left out, unless the provider chooses it: stripe, shopify, ' +
       'slack, twilio, svix.',
   })
   @MayBeLeftOut()

@@ -289,7 +289,8 @@ function isJson(body: Buffer): boolean {
 }
 
 describe('a source that does not take it', () => {
-  const send = (source: Source) => deliver(source, signedPlainly(source.secret, Buffer.from('{}')));
+  const send = (source: Source) =>
+    deliver(source, signedPlainly(source.secret, Buffer.from(`"${randomUUID()}"`)));
 
   it('is not found where there is none, where it is switched off, and where it was deleted', async () => {
     for (const id of [uuidV7(Date.now()), 'no-id', tenant.id]) {
@@ -394,6 +395,71 @@ describe('a source that does not take it', () => {
   });
 });
 
+it('takes a copy of a signed request without an id for the same event', async () => {
+  const source = await sourceOf('hmac', { signed: 'timestamp.body', timestamp_header: 'X-Time' });
+  const sentAt = (seconds: number) => {
+    const { headers } = signedPlainly(source.secret, Buffer.from(`${seconds}.{}`));
+    return { headers: { 'x-time': String(seconds), ...headers }, body: Buffer.from('{}') };
+  };
+  const now = Math.floor(Date.now() / 1_000);
+  const first = await deliver(source, sentAt(now));
+  expect(first.status, first.text).toBe(202);
+  const copy = await deliver(source, sentAt(now));
+  expect([copy.status, copy.body.id]).toEqual([200, first.body.id]);
+  expect((await deliver(source, sentAt(now + 1))).status).toBe(202);
+  expect(await stored()).toBe(2);
+});
+
+describe('what the head of a request tells', () => {
+  /** Announces a body and waits to be asked for it: an answer before that is one for which none was read. */
+  const announced = async (path: string, headers: Record<string, string>): Promise<number> => {
+    const sending = httpRequest(`${posthorn.url}/api/v1${path}`, {
+      method: 'POST',
+      headers: { ...headers, 'content-length': 1_000_000, expect: '100-continue' },
+    });
+    sending.on('error', () => undefined);
+    sending.flushHeaders();
+    const status = await Promise.race([
+      once(sending, 'continue').then(() => 100),
+      once(sending, 'response').then(([answer]) => (answer as IncomingMessage).statusCode ?? 0),
+    ]);
+    sending.destroy();
+    return status;
+  };
+
+  it.each<[string, Record<string, unknown>, Record<string, string>, number]>([
+    ['hmac', {}, {}, 401],
+    ['hmac', {}, { 'x-webhook-signature': 'short' }, 401],
+    ['hmac', {}, { 'x-webhook-signature': '0'.repeat(64) }, 100],
+    ['slack', {}, { 'x-slack-signature': `v0=${'0'.repeat(64)}`, 'x-slack-request-timestamp': '1' }, 401],
+    ['bearer', {}, { authorization: 'Bearer of-another-secret' }, 401],
+    ['gitlab', {}, { 'x-gitlab-token': 'of-another-secret' }, 401],
+    ['twilio', { url: 'https://example.com/' }, { 'x-twilio-signature': `${'A'.repeat(27)}=` }, 413],
+    ['stripe', {}, { 'stripe-signature': `t=${Math.floor(Date.now() / 1_000)},v0=00` }, 401],
+  ])(
+    'is looked at before the body is read: %s %o with %o is %i',
+    async (provider, settings, headers, status) => {
+      const { id } = await sourceOf(provider, settings);
+      expect(await announced(`/webhooks/receive/${id}`, headers)).toBe(status);
+    },
+  );
+});
+
+it('charges a body by its size, before it is hashed', async () => {
+  await posthorn.admin.request('PATCH', `/tenants/${tenant.id}`, {
+    rate_limit: { per_second: 1, burst: 20 },
+  });
+  const source = await sourceOf('hmac');
+  const sent = (bytes: number) => signedPlainly('another secret', Buffer.alloc(bytes));
+  // The first takes 16 of 20, and the second would take as many.
+  expectUnsigned(await deliver(source, sent(256 * 1_024)));
+  const limited = await deliver(source, sent(256 * 1_024));
+  expect([limited.status, limited.body.code]).toEqual([429, 'rate_limited']);
+  expect(Number(limited.headers['retry-after'])).toBeGreaterThan(0);
+  const other = await sourceOf('github');
+  expectUnsigned(await deliver(other, sent(1)));
+});
+
 describe('one delivery', () => {
   it('is stored once, however many copies come at once', async () => {
     const sender = SENDERS[0]!;
@@ -457,8 +523,10 @@ it('acknowledges nothing while Postgres is away, and takes it when it is back', 
     const one = await behind.tenant();
     const secret = 'a secret of the source';
     const { body: source } = await one.request('POST', '/sources', { name: 'one', provider: 'hmac', secret });
-    const { headers, body } = signedPlainly(secret, Buffer.from('{"a":1}'), 'application/json');
-    const send = () => behind.anonymous.request('POST', `/webhooks/receive/${source.id}`, body, headers);
+    const send = () => {
+      const { headers, body } = signedPlainly(secret, Buffer.from(`"${randomUUID()}"`), 'application/json');
+      return behind.anonymous.request('POST', `/webhooks/receive/${source.id}`, body, headers);
+    };
     expect((await send()).status).toBe(202);
     await proxy.cut();
     const away = await send();
@@ -550,9 +618,11 @@ describe('POST /webhooks/ingest', () => {
     const right = signedForIngest(tenant.id, secret, text);
     const stranger = await posthorn.tenant();
     const { 'x-webhook-signature': _signature, ...unsigned } = right.headers;
+    const { 'x-webhook-timestamp': _timestamp, ...untimed } = right.headers;
     const { 'x-tenant-id': _tenant, ...nobodys } = right.headers;
     for (const [headers, hint] of [
       [unsigned, /X-Webhook-Signature/i],
+      [untimed, /X-Webhook-Timestamp/i],
       [nobodys, /POST \/sources.*X-Tenant-ID.*X-Webhook-Signature/s],
       [{ ...right.headers, 'x-tenant-id': stranger.id }, /POST \/sources/],
       [{ ...right.headers, 'x-tenant-id': uuidV7(Date.now()) }, /POST \/sources/],

@@ -126,7 +126,12 @@ export function signedPlainly(secret: string, body: Buffer, contentType?: string
 
 /** As POST /webhooks/ingest wants it. */
 export function signedForIngest(tenantId: string, secret: string, text: string): SignedWebhook {
-  const headers = { 'x-tenant-id': tenantId, 'x-webhook-signature': `sha256=${hmac(secret, text)}` };
+  const timestamp = String(Math.floor(Date.now() / 1_000));
+  const headers = {
+    'x-tenant-id': tenantId,
+    'x-webhook-timestamp': timestamp,
+    'x-webhook-signature': `sha256=${hmac(secret, `${timestamp}.${text}`)}`,
+  };
   return made(JSON_TYPE, text, headers);
 }
 

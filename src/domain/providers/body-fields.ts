@@ -2,7 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import { asUtf8 } from '../byte-order-mark.js';
 import { exceededLimit } from '../json-cost.js';
 import { memberSpans, type Span } from '../json-spans.js';
-import { parametersOf, type ReceivedRequest } from './received-request.js';
+import { type Form, parseForm, valueOf } from './form.js';
 
 /** Deeper and longer than any webhook; bounds what reading one can take. */
 const READABLE = { depth: 100, pieces: 750_000 };
@@ -18,21 +18,22 @@ export type BodyFields = (path: string) => string | null;
  * What a body says, for the few who ask: of JSON what the dotted path leads to, if it is a string or a number; else the
  * parameter of that name of a form. Which of the two it is shows in its bytes: they may be signed, while its content
  * type is not, and a copy under another one would lose its id. It is read when it is first asked, and never altered.
+ * @param formOf reads its form, and may have done so for the signature
  */
-export function fieldsOf(request: ReceivedRequest): BodyFields {
+export function fieldsOf(body: Buffer, formOf: (body: Buffer) => Form | null = parseForm): BodyFields {
   let read: BodyFields | undefined;
-  return (path) => (read ??= open(request))(path);
+  return (path) => (read ??= open(body, formOf))(path);
 }
 
-function open({ body: received }: ReceivedRequest): BodyFields {
+function open(received: Buffer, formOf: (body: Buffer) => Form | null): BodyFields {
   // A mark at the beginning says nothing about what is sent; without it taken off, type and id would be lost.
   const body = asUtf8(received);
   const first = body.find((byte) => !WHITESPACE.has(byte));
   if (first === OPEN_BRACE || first === OPEN_BRACKET) {
     return isJson(body) ? (path) => textAt(body, path) : () => null;
   }
-  const parameters = parametersOf(body);
-  return (name) => parameters?.get(name) ?? null;
+  const form = formOf(body);
+  return (name) => form && valueOf(form, name);
 }
 
 function isJson(body: Buffer): boolean {

@@ -1,5 +1,7 @@
-import type { Proof, Signature, SharedToken } from './proof.js';
+import type { Proof, Refusal, Signature, SharedToken } from './proof.js';
 import type { ProviderName } from './provider-names.js';
+import { headerOf, type RequestHead } from './received-request.js';
+import { MAX_FORM_BYTES, signsBodyHash } from './signed-content.js';
 import type { SourceSettings } from './source-settings.js';
 
 /** What is known of somebody's webhooks. docs/providers.md says where from. */
@@ -18,6 +20,10 @@ export interface Provider {
   };
   /** Says which requests are the same delivery: the first of these places that has something. */
   deliveryId: readonly Place[];
+  /** Where a body has to be taken apart before it is verified: how large it may be, in bytes. */
+  maxBodyBytes?: (head: RequestHead) => number;
+  /** What else can be wrong with a head. */
+  refuseHead?: (head: RequestHead) => Refusal | null;
   /** What a request is answered with that is no event, but asks whether somebody is there. */
   challenge?: { field: string; says: string; answer: string };
 }
@@ -138,6 +144,14 @@ export const PROVIDERS: Readonly<Record<ProviderName, Describe>> = {
       prefix: '',
       shows: hmac(content, { algorithm: 'sha1', encoding: 'base64' }),
     })),
+    maxBodyBytes: (head) => (signsBodyHash(head) ? Infinity : MAX_FORM_BYTES),
+    refuseHead: (head) =>
+      signsBodyHash(head) || !/^multipart\//i.test(headerOf(head, 'content-type') ?? '')
+        ? null
+        : {
+            reason: 'malformed',
+            message: 'Twilio signs no multipart body: send application/x-www-form-urlencoded.',
+          },
     eventType: {
       ...named(
         'twilio',
@@ -194,8 +208,19 @@ export const PROVIDERS: Readonly<Record<ProviderName, Describe>> = {
     ...places(settings),
   }),
 
-  posthorn: () => ({
-    proofs: [{ header: 'x-webhook-signature', prefix: 'sha256=', shows: hmac('{body}') }],
+  posthorn: ({ signed = 'timestamp.body', tolerance_seconds = FIVE_MINUTES }) => ({
+    proofs: [
+      signed === 'body'
+        ? { header: 'x-webhook-signature', prefix: 'sha256=', shows: hmac('{body}') }
+        : {
+            header: 'x-webhook-signature',
+            prefix: 'sha256=',
+            shows: hmac('{timestamp}.{body}'),
+            time: { in: { header: 'x-webhook-timestamp' }, toleranceSeconds: tolerance_seconds },
+          },
+      // What any library of Standard Webhooks makes.
+      standard('webhook', tolerance_seconds),
+    ],
     eventType: { prefix: undefined, from: ['event_type', 'type', 'event'].map((name) => field(name)) },
     // What is signed comes first: who has got hold of a request could send it again with another header.
     deliveryId: [field('idempotency_key'), header('idempotency-key')],

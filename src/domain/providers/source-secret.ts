@@ -49,7 +49,8 @@ const RULES: Readonly<Record<ProviderName, SecretRule>> = {
   hmac: OURS,
   bearer: TOKEN,
   basic: OURS,
-  posthorn: OURS,
+  // It may be used with a library of Standard Webhooks as well.
+  posthorn: { ...STANDARD, generate: generatePlainSecret },
 };
 
 /** A new secret for a source, of these 32 random bytes; null where the provider chooses it. */

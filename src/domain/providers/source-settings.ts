@@ -80,7 +80,7 @@ const SETTINGS: Readonly<Record<ProviderName, Rules>> = {
     ...NAMING,
     ...PREFIX,
   },
-  posthorn: {},
+  posthorn: { signed: oneOf(SIGNED_CONTENTS), ...TOLERANCE },
 };
 
 /**
@@ -116,6 +116,10 @@ function missingErrors(
   if (provider !== 'hmac') return [];
   if (settings['signed'] === 'timestamp.body') {
     return need('timestamp_header', 'must be given: the time that it holds is signed as well');
+  }
+  if (settings['timestamp_header'] !== undefined) {
+    const message = 'must be timestamp.body: a time that is not signed can be changed in a copy of a request';
+    return [{ path: 'settings.signed', message }];
   }
   if (settings['tolerance_seconds'] !== undefined) {
     return need('timestamp_header', 'must be given: without it there is no time to tolerate');

@@ -1,6 +1,7 @@
 import { createHmac } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { judge, type SourceRules } from '../../../../src/domain/providers/judge.js';
+import { parseForm } from '../../../../src/domain/providers/form.js';
 import { signedContent } from '../../../../src/domain/providers/signed-content.js';
 
 /** What the providers' own pages print; each is refused with another last byte of the body. */
@@ -84,7 +85,7 @@ it('Security, of Twilio', () => {
     'CallSid=CA1234567890ABCDE&Caller=%2B14158675309&Digits=1234&From=%2B14158675309&To=%2B18005551212';
   const request = { method: 'POST', url: '/', headers: {}, body: Buffer.from(body) };
   const url = 'https://mycompany.com/myapp.php?foo=1&bar=2';
-  const signed = signedContent('{url}{form}', { request, timestamp: '', url });
+  const signed = signedContent('{url}{form}', { request, timestamp: '', url, formOf: parseForm });
   expect(createHmac('sha1', '12345').update(signed!.join('')).digest('base64')).toBe(
     'RSOYDt4T1cUTdK1PDd93/VVr8B8=',
   );

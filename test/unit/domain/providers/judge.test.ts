@@ -143,6 +143,47 @@ function timeOf(sender: Sender): [string, string] {
     : [sender.time!, String(AT_SECONDS)];
 }
 
+describe('a copy of a request without an id', () => {
+  const keyOf = async (name: string, more: { body?: string; atSeconds?: number } = {}, nowMs = NOW) => {
+    const sender = SENDERS.find((each) => each.name === name)!;
+    const verdict = judge(await sent(sender, more), rulesOf(sender), nowMs);
+    if (verdict.kind !== 'event') throw new Error(verdict.kind);
+    return verdict.repeatKey;
+  };
+
+  it.each(['hmac', 'hmac with the time', 'posthorn', 'posthorn with the body alone'])(
+    'has the key of the first, at %s, and another body or time has another',
+    async (name) => {
+      const key = await keyOf(name);
+      expect(key).toMatch(/^body:[0-9a-f]{64}$/);
+      expect(await keyOf(name)).toBe(key);
+      expect(await keyOf(name, { body: '{}' })).not.toBe(key);
+      const isTimed = SENDERS.find((each) => each.name === name)!.time !== undefined;
+      if (isTimed) expect(await keyOf(name, { atSeconds: AT_SECONDS + 1 })).not.toBe(key);
+      else expect(await keyOf(name, {}, NOW + 2 * TOLERANCE * 1_000)).not.toBe(key);
+    },
+  );
+
+  it('has the key of its span where a time came along that was not signed', async () => {
+    const sender = SENDERS.find(({ name }) => name === 'hmac')!;
+    const rules = { ...rulesOf(sender), settings: { timestamp_header: 'x-time' } };
+    const keys = [0, 1].map((later) => {
+      const time = { 'x-time': String(AT_SECONDS + later) };
+      return sent(sender).then((request) =>
+        judge({ ...request, headers: { ...request.headers, ...time } }, rules, NOW),
+      );
+    });
+    const [first, second] = await Promise.all(keys);
+    expect(first).toMatchObject({ kind: 'event', repeatKey: expect.any(String) });
+    expect(second).toEqual(first);
+  });
+
+  it.each(['bearer', 'basic', 'github', 'stripe', 'standard-webhooks'])(
+    'has none at %s, which has an id or signs nothing',
+    async (name) => expect(await keyOf(name)).toBeNull(),
+  );
+});
+
 describe('judge', () => {
   it('names the headers that it misses', () => {
     const bare = { method: 'POST', url: '/', headers: {}, body: Buffer.alloc(0) };
