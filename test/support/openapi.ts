@@ -148,11 +148,12 @@ function exampleBody(document: Document, { requestBody }: Described): Record<str
 function exampleOf(document: Document, schema: Schema | undefined): unknown {
   if (schema === undefined) return undefined;
   if (schema.example !== undefined) return schema.example;
+  if (schema.default !== undefined) return schema.default;
   if (schema.$ref) return exampleOf(document, resolved(document, schema));
   if (schema.anyOf) return exampleOf(document, schema.anyOf[0]);
   if (schema.allOf) return Object.assign({}, ...schema.allOf.map((part) => exampleOf(document, part)));
   if (schema.type === 'array') return [exampleOf(document, schema.items)];
-  if (!schema.properties) return schema.default;
+  if (!schema.properties) return undefined;
   const members = Object.entries(schema.properties).map(([name, member]): [string, unknown] => [
     name,
     exampleOf(document, member),
