@@ -16,6 +16,10 @@ export const MAX_IDLE_MS = 30_000;
 /** Milliseconds before the end that a server names: a request on its way then would be lost. */
 const KEEP_ALIVE_MARGIN_MS = 1_000;
 
+/** Characters of a header that says where the body ends: an honest one has a few dozen. */
+const MAX_VALUE = 1_024;
+const FRAMING_HEADERS = ['content-length', 'transfer-encoding', 'connection', 'keep-alive'];
+
 const NO_BODY = { kind: 'none' } as const;
 const UNTIL_CLOSE = { kind: 'close' } as const;
 const CHUNKED = { kind: 'chunked' } as const;
@@ -25,6 +29,9 @@ const CHUNKED = { kind: 'chunked' } as const;
  * whatever their headers announce; what was announced may still come, so the connection is not used again.
  */
 export function framingOf(head: ResponseHead): ResponseFraming {
+  if (FRAMING_HEADERS.some((name) => (head.headers.get(name)?.length ?? 0) > MAX_VALUE)) {
+    return { body: UNTIL_CLOSE, keepAliveMs: 0, note: 'a header that frames it is too long' };
+  }
   const { statusCode, headers } = head;
   const coding = headers.get('transfer-encoding');
   const announced = headers.get('content-length');

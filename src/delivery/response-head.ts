@@ -11,6 +11,8 @@ export interface ResponseHead {
 
 /** RFC 9112 section 4, with more than one space, and without the reason phrase or the space before it. */
 const STATUS_LINE = /^HTTP\/1\.(\d) +([1-9]\d\d)(?: .*)?$/;
+/** Header lines that are read, folded ones included; what follows them is passed over, as Node does. */
+const MAX_LINES = 2_000;
 const TOKEN = /^[!#$%&'*+.^_`|~0-9a-z-]+$/;
 // eslint-disable-next-line no-control-regex -- these are the characters that RFC 9110 section 5.5 forbids in a value
 const FORBIDDEN_IN_VALUE = /[\0-\x08\x0a-\x1f\x7f]/;
@@ -28,6 +30,17 @@ export function parseHead(text: string): ResponseHead | null {
   const headers = new Map<string, string>();
   let isOdd = false;
   let lastName: string | null = null;
+  /** Of the last header: joined once, so that many folded lines cost no more than their bytes. */
+  let folded: string[] = [];
+  const addLast = (): void => {
+    if (lastName === null) return;
+    const value =
+      folded.length === 1 ? (folded[0] as string) : folded.filter((part) => part !== '').join(' ');
+    const earlier = headers.get(lastName);
+    headers.set(lastName, earlier === undefined ? value : `${earlier}, ${value}`);
+    lastName = null;
+  };
+  let lines = 0;
   let start = end + 1;
   while ((end = text.indexOf('\n', start)) !== -1) {
     const line = lineAt(text, start, end);
@@ -35,26 +48,31 @@ export function parseHead(text: string): ResponseHead | null {
     if (end === start || text.charCodeAt(end - 1) !== 13) isOdd = true;
     start = end + 1;
     if (line === '') break;
+    lines += 1;
+    if (lines > MAX_LINES) {
+      isOdd = true;
+      break;
+    }
     const first = line.charCodeAt(0);
     const colon = line.indexOf(':');
     if (first === 32 || first === 9) {
       // obs-fold, RFC 9112 section 5.2.
       isOdd = true;
-      if (lastName !== null) headers.set(lastName, `${headers.get(lastName) ?? ''} ${line.trim()}`.trim());
+      folded.push(line.trim());
       continue;
     }
+    addLast();
     const name = line.slice(0, Math.max(colon, 0)).trim().toLowerCase();
     if (name === '') {
       isOdd = true;
-      lastName = null;
       continue;
     }
     const value = line.slice(colon + 1).trim();
     if (!TOKEN.test(name) || line.charCodeAt(colon - 1) <= 32 || FORBIDDEN_IN_VALUE.test(value)) isOdd = true;
-    const earlier = headers.get(name);
-    headers.set(name, earlier === undefined ? value : `${earlier}, ${value}`);
     lastName = name;
+    folded = [value];
   }
+  addLast();
   return { statusCode: Number(status[2]), isHttp10: status[1] === '0', headers, isOdd };
 }
 

@@ -78,16 +78,18 @@ export function targetResolver({
 }
 
 /**
- * Connections that wait for the same name wait for one look-up. Nothing is remembered once it has ended, so every
+ * Connections of a tenant that wait for the same name wait for one look-up, and never for one of another tenant, which
+ * may have to wait for its turn or have been refused one. Nothing is remembered once it has ended, so every
  * connection is judged by an answer that came while it waited.
  */
 export function shared(resolve: ResolveAddresses): ResolveAddresses {
   const underWay = new Map<string, Promise<LookupAddress[]>>();
   return (hostname, tenantId) => {
-    let result = underWay.get(hostname);
+    const key = `${tenantId ?? ''} ${hostname}`;
+    let result = underWay.get(key);
     if (result === undefined) {
-      result = resolve(hostname, tenantId).finally(() => underWay.delete(hostname));
-      underWay.set(hostname, result);
+      result = resolve(hostname, tenantId).finally(() => underWay.delete(key));
+      underWay.set(key, result);
     }
     return result;
   };

@@ -25,8 +25,14 @@ export function presentedKey(request: Pick<IncomingMessage, 'rawHeaders'>): stri
   return key;
 }
 
-/** For a key that is well-formed and not known. */
+/** For a key that is well-formed and not known. What looks like a mistake may still be an operator's own key. */
 export function unknownKey(key: string): Problem {
+  if (/^["'`]|["'`]$/.test(key)) {
+    return refusal('The API key has quotation marks around it: send it without them.');
+  }
+  if (/^[<{$]|^(?:KEY|API_KEY|undefined|null)$/i.test(key)) {
+    return refusal('The API key is a placeholder: put your key in its place.');
+  }
   const expected = key.startsWith('ph_') ? 46 : key.length;
   if (key.length !== expected) {
     return refusal(
@@ -78,14 +84,8 @@ function flawOfAuthorization(authorization: string | undefined): string {
 
 function flawOfKey(key: string): string | null {
   if (key === '') return `The X-API-Key header is empty: the variable that should hold the key may be empty.`;
-  if (/^(["'`]).*\1$/.test(key) || /^["'`]|["'`]$/.test(key)) {
-    return 'The API key has quotation marks around it: send it without them.';
-  }
   if (/\s/.test(key)) return 'The API key has a space in it: send one key, in one piece.';
   if (/^Bearer$/i.test(key)) return `There is no key behind "Bearer". ${HOW_TO_SEND}`;
-  if (/^[<{$]|^(?:KEY|API_KEY|undefined|null)$/i.test(key)) {
-    return 'The API key is a placeholder: put your key in its place.';
-  }
   if (!/^[!-~]+$/.test(key)) return 'The API key has characters that no key has: copy it again.';
   if (key.length > MAX_LENGTH) return `The API key is longer than ${MAX_LENGTH} characters, which no key is.`;
   return null;

@@ -127,6 +127,15 @@ describe('shared', () => {
     expect(asked).toEqual(['a.test', 'b.test', 'b.test']);
   });
 
+  it('lets no tenant wait for the look-up of another', () => {
+    const { resolve, asked } = systemThat(() => new Promise(() => undefined));
+    const lookup = shared(resolve);
+    void lookup('a.test', 'one');
+    void lookup('a.test', 'two');
+    void lookup('a.test', 'one');
+    expect(asked).toEqual(['a.test', 'a.test']);
+  });
+
   it('looks a name up again after a failure', async () => {
     let times = 0;
     const lookup = shared(() => Promise.reject(new Error(`failure ${++times}`)));
