@@ -9,6 +9,7 @@ import { Problem } from '../domain/errors.js';
 import { isUuid, uuidV7 } from '../domain/uuid-v7.js';
 import { AuditEntry, AuditRepository, AuditResult } from '../persistence/repositories/audit.repository.js';
 import { callerOf } from './auth.guard.js';
+import { REPLAYED } from './idempotency.js';
 import { setRouteConfig } from './route-config.js';
 
 /** What a route leaves in the audit log: entries of that action, or none, and then why not. */
@@ -112,6 +113,8 @@ class AuditTrail {
   }
 
   private async end(request: FastifyRequest, reply: FastifyReply, action: AuditAction): Promise<void> {
+    // Nothing was done: the entry is that of the first request.
+    if (reply.hasHeader(REPLAYED)) return;
     const { auditEntry } = request;
     const outcome = { statusCode: reply.statusCode, result: resultOf(reply) };
     try {
@@ -168,7 +171,7 @@ const resultOf = (reply: FastifyReply): AuditResult =>
   reply.problemCode ?? (reply.statusCode < 400 ? 'ok' : 'internal');
 
 /** Which object the answer to a request tells of. */
-export function noteId({ auditEntry }: FastifyRequest, answer: unknown): void {
+function noteId({ auditEntry }: FastifyRequest, answer: unknown): void {
   const { id } = (answer ?? {}) as { id?: unknown };
   if (auditEntry && isUuid(id)) auditEntry.answerId = id;
 }

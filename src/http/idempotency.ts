@@ -16,7 +16,6 @@ import {
   MAX_KEYS,
 } from '../persistence/repositories/idempotent-request.repository.js';
 import { Access, accessOf } from './access.js';
-import { noteId } from './audit-trail.js';
 import { callerOf } from './auth.guard.js';
 import { JSON_CONTENT_TYPE } from './raw-json.js';
 import { setRouteConfig } from './route-config.js';
@@ -56,8 +55,9 @@ export const honoursKey = (method: string, access: Access, harmlessBecause: stri
  * Makes a repetition of a request with the same Idempotency-Key harmless (draft-ietf-httpapi-idempotency-key-header),
  * on the routes that are added from now on: what was answered with success is answered so again, and nothing is done.
  *
- * A refusal did nothing, so that its key is free again. Of an attempt that ended without an answer, or with an error of
- * ours, it is not known what it did: the next one goes on with its seed, see {@link CreationSeed}.
+ * The refusal of a first attempt did nothing, so that its key is free again. Of an attempt that ended without an answer,
+ * or with an error of ours, it is not known what it did: the next one goes on with its seed, see {@link CreationSeed},
+ * and when that one is refused the key stays with the request.
  */
 export function honourIdempotencyKeys(
   server: FastifyInstance,
@@ -79,9 +79,10 @@ class IdempotencyKeys {
   ) {}
 
   follow(route: RouteOptions): void {
+    // Before the audit log's, for what is only answered again leaves no entry there.
     route.preHandler = [
-      ...[route.preHandler ?? []].flat(),
       async (request: FastifyRequest, reply: FastifyReply) => this.begin(request, reply),
+      ...[route.preHandler ?? []].flat(),
     ];
     route.onSend = [
       ...[route.onSend ?? []].flat(),
@@ -106,7 +107,7 @@ class IdempotencyKeys {
       request.attempt = begun.attempt;
       return undefined;
     }
-    if (begun.kind === 'answered') return answerAgain(request, reply, begun.answer);
+    if (begun.kind === 'answered') return answerAgain(reply, begun.answer);
     throw REFUSALS[begun.kind]();
   }
 
@@ -116,21 +117,21 @@ class IdempotencyKeys {
     const { statusCode: status } = reply;
     try {
       if (status >= 500) await this.requests.release(attempt);
-      else if (status >= 400) await this.requests.forget(attempt);
+      else if (status >= 400) await this.refused(attempt);
       else await this.requests.keep(attempt, { status, location: locationOf(reply), body: String(payload) });
     } catch (error) {
       // Nothing is lost: when the lease is over a repetition goes on with the seed.
       this.logger.error({ err: error, request_id: request.id }, 'idempotency.end_failed');
     }
   }
+
+  /** What the first attempt refuses was not done. A later one may be refused after an earlier one has done it. */
+  private refused(attempt: Attempt): Promise<void> {
+    return attempt.number === 1 ? this.requests.forget(attempt) : this.requests.release(attempt);
+  }
 }
 
-function answerAgain(
-  request: FastifyRequest,
-  reply: FastifyReply,
-  { status, location, body }: KeptAnswer,
-): FastifyReply {
-  noteId(request, JSON.parse(body));
+function answerAgain(reply: FastifyReply, { status, location, body }: KeptAnswer): FastifyReply {
   if (location !== null) void reply.header('location', location);
   return reply.status(status).header(REPLAYED, 'true').type(JSON_CONTENT_TYPE).send(body);
 }

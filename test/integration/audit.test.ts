@@ -432,9 +432,12 @@ describe('an entry', () => {
         fields: ['description', '?'],
         user_agent: 'caf??tab',
         ip: '127.0.0.1',
-        result: 'not_found',
+        // For the body. The path alone would be one that does not exist.
+        result: 'invalid_request',
       },
     ]);
+    const { entries: others } = await send(tenant, 'PATCH', '/subscriptions/%00%0a', { description: 'x' });
+    expect(others).toMatchObject([{ object_id: null, fields: ['description'], result: 'not_found' }]);
   });
 
   it('is left by each of 100 changes at once', async () => {

@@ -1,5 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Config } from '../../src/config/config.js';
+import { Database } from '../../src/persistence/database.js';
+import { IdempotentRequestRepository } from '../../src/persistence/repositories/idempotent-request.repository.js';
 import { type Simulator, startSimulator } from '../../src/simulator/simulator.js';
 import { type Holdings, makeOneOfEach } from '../support/holdings.js';
 import { guardedOperations, keyed, kindOf, nameOf, type Operation, pathWith } from '../support/openapi.js';
@@ -130,6 +133,21 @@ describe('the same request with the same key', () => {
     }
   });
 
+  it('leaves one entry in the audit log', async () => {
+    const key = { 'idempotency-key': randomUUID() };
+    const body = { target_url: `${simulator.url}/ok`, description: 'audited once' };
+    const first = await tenant.request('POST', '/subscriptions', body, key);
+    const again = await tenant.request('POST', '/subscriptions', body, key);
+    expect(again.headers).toHaveProperty('idempotency-replayed');
+    await tenant.request('POST', '/subscriptions', { ...body, description: 'another' }, key);
+    const entries = await rows.query(
+      `select result, object_id from audit_log
+       where tenant_id = $1 and action = 'subscription.create' and request_id = any($2) order by id`,
+      [tenant.id, [first, again].map(({ headers }) => headers['x-request-id'])],
+    );
+    expect(entries).toEqual([{ result: 'ok', object_id: first.body.id }]);
+  });
+
   it('makes one where the answer cannot be stored, whatever is sent meanwhile', async () => {
     const key = { 'idempotency-key': randomUUID() };
     const body = { target_url: `${simulator.url}/ok`, description: 'once' };
@@ -175,6 +193,42 @@ describe('a key', () => {
     const key = { 'idempotency-key': randomUUID() };
     expect((await create(tenant, { timeout_ms: 1 }, key)).status).toBe(422);
     expect((await create(tenant, { timeout_ms: 1_000 }, key)).status).toBe(201);
+  });
+
+  it('stays with its request when a later attempt is refused: an earlier one may have done it', async () => {
+    const { body } = await create(tenant, {}, {});
+    const key = { 'idempotency-key': randomUUID() };
+    const rotate = (fields: object) =>
+      tenant.request('POST', `/subscriptions/${body.id}/rotate-secret`, fields, key);
+    expect((await rotate({})).status).toBe(200);
+    await loseAnswers();
+    await tenant.request('DELETE', `/subscriptions/${body.id}`);
+    expect((await rotate({})).status).toBe(404);
+    expect(await rotate({ overlap_seconds: 1 })).toMatchObject({
+      status: 409,
+      body: { code: 'idempotency_conflict' },
+    });
+  });
+
+  it('that another attempt frees between our statements is used, and is not one too many', async () => {
+    const database = posthorn.app.get(Database, { strict: false });
+    const config = posthorn.app.get(Config, { strict: false });
+    const requests = new IdempotentRequestRepository(database, config);
+    const request = { tenantId: tenant.id, key: randomUUID(), fingerprint: Buffer.from('a') };
+    const other = await requests.begin(request);
+    if (other.kind !== 'begun') throw new Error(other.kind);
+    let statements = 0;
+    const racing = {
+      run: async (statement: string, values: unknown[]) => {
+        const found = await database.run(statement, values);
+        if (++statements === 1) await requests.forget(other.attempt);
+        return found;
+      },
+    } as unknown as Database;
+    expect(await new IdempotentRequestRepository(racing, config).begin(request)).toMatchObject({
+      kind: 'begun',
+      attempt: { number: 1 },
+    });
   });
 
   it('is one of its tenant, of its path, and of the API key that it was sent with', async () => {
@@ -228,9 +282,21 @@ describe('a key', () => {
        select gen_random_uuid(), $1, 'key ' || n, '', '', now(), now() from generate_series(1, 9999) n`,
       [crowded.id],
     );
-    const refused = await create(crowded, {}, { 'idempotency-key': 'one more' });
+    const oneMore = { 'idempotency-key': 'one more' };
+    const refused = await create(crowded, {}, oneMore);
     expect(refused).toMatchObject({ status: 429, body: { code: 'rate_limited' } });
     expect((await create(crowded)).text).toBe(first.text);
+    const expire = (name: string) =>
+      rows.query(
+        `update idempotent_request set created_at = now() - interval '25 hours' where tenant_id = $1 and key = $2`,
+        [crowded.id, name],
+      );
+    // The purge has not come by yet.
+    await expire('key 1');
+    expect((await create(crowded, {}, oneMore)).status).toBe(201);
+    await expire('key 2');
+    expect((await create(crowded, {}, { 'idempotency-key': 'key 2' })).status).toBe(201);
+    expect((await create(crowded, {}, { 'idempotency-key': 'key 1' })).status).toBe(429);
     expect((await create(crowded, {}, {})).status).toBe(201);
     expect((await create(tenant, {}, { 'idempotency-key': randomUUID() })).status).toBe(201);
   });

@@ -43,15 +43,26 @@ export type Begun =
   | { kind: 'answered'; answer: KeptAnswer }
   | { kind: 'in progress' | 'another request' | 'too many keys' };
 
+/** Rows that are older are as good as deleted: the purge may not have reached them. */
+const IS_REMEMBERED = `created_at > now() - interval '${KEY_HOURS} hours'`;
+
+/** @param tenantId the parameter that holds it, such as `$1` */
+const hasSpareKey = (tenantId: string): string => `
+  (select count(*) from (
+     select from idempotent_request where tenant_id = ${tenantId} and ${IS_REMEMBERED} limit ${MAX_KEYS}
+   ) remembered) < ${MAX_KEYS}`;
+
 /**
  * Takes the key where it is new, was forgotten, or belongs to the same request, of which no attempt is under way and
- * none succeeded. Uses idempotent_request_tenant_key.
+ * none succeeded. The keys are counted only where this makes one more; `case` is evaluated in its order, `or` may not
+ * be. Uses idempotent_request_tenant_key.
  */
 const BEGIN = `
   insert into idempotent_request as r (id, tenant_id, key, fingerprint, seed, leased_until, created_at)
   select $1, $2::uuid, $3, $4, $5, now() + make_interval(secs => ${LEASE_SECONDS}), now()
-  where (select count(*) from (select from idempotent_request o where o.tenant_id = $2 limit ${MAX_KEYS}) kept) < ${MAX_KEYS}
-     or exists (select from idempotent_request s where s.tenant_id = $2 and s.key = $3)
+  where case
+    when exists (select from idempotent_request where tenant_id = $2 and key = $3 and ${IS_REMEMBERED}) then true
+    else ${hasSpareKey('$2')} end
   on conflict (tenant_id, key) do update set
     (id, fingerprint, seed, answer, attempt, created_at) = (
       select * from (select excluded.id, excluded.fingerprint, excluded.seed, null, 1, excluded.created_at) anew
@@ -63,6 +74,15 @@ const BEGIN = `
   where r.created_at <= now() - interval '${KEY_HOURS} hours'
      or (r.fingerprint = excluded.fingerprint and r.answer is null and r.leased_until <= now())
   returning r.id, r.seed, r.attempt, r.created_at`;
+
+const KEPT = `
+  select id, fingerprint, answer from idempotent_request
+  where tenant_id = $1 and key = $2 and ${IS_REMEMBERED}`;
+
+const HAS_SPARE_KEY = `select ${hasSpareKey('$1')} as "hasSpareKey"`;
+
+/** Between two statements of ours another attempt may end, and free the key. */
+const TRIES = 2;
 
 interface BegunRow {
   id: string;
@@ -94,17 +114,16 @@ export class IdempotentRequestRepository {
     const tenantId = owner ?? LEAST_UUID;
     const id = uuidV7(Date.now());
     const seed = this.secrets.encrypt(randomBytes(32).toString('base64'), { tenantId, id });
-    const [row] = await this.database.run<BegunRow>(BEGIN, [id, tenantId, key, fingerprint, seed]);
-    if (row) return { kind: 'begun', attempt: this.attemptOf(tenantId, row) };
-    const [kept] = await this.database.run<KeptRow>(
-      'select id, fingerprint, answer from idempotent_request where tenant_id = $1 and key = $2',
-      [tenantId, key],
-    );
-    if (!kept) return { kind: 'too many keys' };
-    if (!kept.fingerprint.equals(fingerprint)) return { kind: 'another request' };
-    if (kept.answer === null) return { kind: 'in progress' };
-    const answer = this.secrets.reveal(kept.answer, { tenantId, id: kept.id });
-    return { kind: 'answered', answer: JSON.parse(answer) as KeptAnswer };
+    for (let left = TRIES; left > 0; left--) {
+      const [row] = await this.database.run<BegunRow>(BEGIN, [id, tenantId, key, fingerprint, seed]);
+      if (row) return { kind: 'begun', attempt: this.attemptOf(tenantId, row) };
+      const [kept] = await this.database.run<KeptRow>(KEPT, [tenantId, key]);
+      if (kept) return this.outcomeOf(kept, tenantId, fingerprint);
+      const [limit] = await this.database.run<{ hasSpareKey: boolean }>(HAS_SPARE_KEY, [tenantId]);
+      if (!limit?.hasSpareKey) return { kind: 'too many keys' };
+    }
+    // Other attempts begin and end between our statements.
+    return { kind: 'in progress' };
   }
 
   /** Keeps the answer for repetitions. An attempt that was taken over meanwhile changes nothing. */
@@ -117,7 +136,7 @@ export class IdempotentRequestRepository {
     );
   }
 
-  /** For an attempt that did nothing: its key is free again. */
+  /** For a first attempt that did nothing: its key is free again. */
   async forget({ tenantId, id, number }: Attempt): Promise<void> {
     await this.database.run(
       'delete from idempotent_request where tenant_id = $1 and id = $2 and attempt = $3 and answer is null',
@@ -132,6 +151,15 @@ export class IdempotentRequestRepository {
        where tenant_id = $1 and id = $2 and attempt = $3 and answer is null`,
       [tenantId, id, number],
     );
+  }
+
+  private outcomeOf({ id, fingerprint, answer }: KeptRow, tenantId: string, asked: Buffer): Begun {
+    if (!fingerprint.equals(asked)) return { kind: 'another request' };
+    if (answer === null) return { kind: 'in progress' };
+    return {
+      kind: 'answered',
+      answer: JSON.parse(this.secrets.reveal(answer, { tenantId, id })) as KeptAnswer,
+    };
   }
 
   private attemptOf(tenantId: string, { id, seed, attempt, created_at }: BegunRow): Attempt {
