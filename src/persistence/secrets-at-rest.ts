@@ -14,6 +14,12 @@ const BATCH = 500;
 /** Like no secret, so that every row has one that is not like it. */
 const NO_SECRET = '';
 
+/**
+ * What a start checks. Requests with an Idempotency-Key are left out: there may be so many that a look at each takes
+ * longer than a statement may, they were never stored in plain text, and they live for a day.
+ */
+const TABLES_AT_START = SECRET_TABLES.filter((table) => table !== 'idempotent_request');
+
 /** Of a database that was not migrated yet some are missing. */
 const PRESENT_TABLES = `
   select name, exists (
@@ -99,22 +105,24 @@ interface PassOptions {
 export class MissingEncryptionKey extends Error {}
 
 /**
- * Makes sure that the database holds no encrypted secret. Writes nothing, and works before the first migration.
+ * Makes sure that no subscription or source has an encrypted secret. Writes nothing, and works before the first migration.
  * @param advice what to do, for the message of the error
  * @throws MissingEncryptionKey
  */
 export function requireNoSealedSecrets(databaseUrl: string, advice: string): Promise<void> {
-  return withDatabase(databaseUrl, (database, statements) => requireKeys(database, statements, [], advice));
+  return withDatabase(databaseUrl, TABLES_AT_START, (database, statements) =>
+    requireKeys(database, statements, [], advice),
+  );
 }
 
 /**
- * Makes sure that this process can read every secret, and encrypts those that are in plain text from before there was
+ * Makes sure that this process can read the secret of every subscription and source, and encrypts those that are in plain text from before there was
  * encryption. Safe in any number of processes at once, and while others serve.
  * @returns how many subscriptions and sources had a secret in plain text
  * @throws MissingEncryptionKey
  */
 export function protectSecrets(databaseUrl: string, keys: KeyRing): Promise<number> {
-  return withDatabase(databaseUrl, async (database, statements) => {
+  return withDatabase(databaseUrl, TABLES_AT_START, async (database, statements) => {
     await requireKeys(database, statements, keys.ids, adviceFor(keys));
     return (await new StoredSecrets(database, statements, keys).encryptAllBut(undefined)).changed;
   });
@@ -133,7 +141,7 @@ export function reencryptSecrets(
   onProgress: (done: number, total: number) => void,
   { replaceLost = false } = {},
 ): Promise<Reencrypted> {
-  return withDatabase(databaseUrl, async (database, statements) => {
+  return withDatabase(databaseUrl, SECRET_TABLES, async (database, statements) => {
     if (!replaceLost) await requireKeys(database, statements, keys.ids, adviceFor(keys));
     else await forgetAnswers(database, statements);
     const secrets = new StoredSecrets(database, statements, keys);
@@ -143,10 +151,20 @@ export function reencryptSecrets(
   });
 }
 
+/** Answers the last id of the batch. In the order of the primary key, so that no deleted row is looked at twice. */
+const FORGET_BATCH = `
+  with batch as (select id from idempotent_request where id > $1 order by id limit ${BATCH}),
+    deleted as (delete from idempotent_request where id in (select id from batch))
+  select id from batch order by id desc limit 1 /* all tenants: every secret */`;
+
 /** What cannot be decrypted cannot be answered again; the others are forgotten with it, a day before their time. */
 async function forgetAnswers(database: Database, statements: Statements[]): Promise<void> {
   if (!statements.some(({ table }) => table === 'idempotent_request')) return;
-  await database.run('delete from idempotent_request /* all tenants: every secret */');
+  let last: string | undefined = LEAST_UUID;
+  while (last !== undefined) {
+    const [deleted]: { id: string }[] = await database.run<{ id: string }>(FORGET_BATCH, [last]);
+    last = deleted?.id;
+  }
 }
 
 async function requireKeys(
@@ -297,14 +315,13 @@ class StoredSecrets {
 
 async function withDatabase<T>(
   databaseUrl: string,
+  tables: readonly SecretTable[],
   work: (database: Database, statements: Statements[]) => Promise<T>,
 ): Promise<T> {
   const dataSource = await new DataSource(dataSourceOptions(databaseUrl, 1)).initialize();
   try {
     const database = new Database(dataSource);
-    const present = await database.run<{ name: SecretTable; keepsOlder: boolean }>(PRESENT_TABLES, [
-      SECRET_TABLES,
-    ]);
+    const present = await database.run<{ name: SecretTable; keepsOlder: boolean }>(PRESENT_TABLES, [tables]);
     return await work(
       database,
       present.map(({ name, keepsOlder }) => statementsFor(name, keepsOlder)),

@@ -387,6 +387,42 @@ describe('keys', () => {
     await expect(protectSecrets(url, fresh)).rejects.toThrow(`${old.firstId} (1 secret)`);
   });
 
+  describe('of requests with an Idempotency-Key', () => {
+    const store = (rows: Rows, count: number) =>
+      rows.query(
+        `insert into idempotent_request (id, tenant_id, key, fingerprint, seed, leased_until, created_at)
+         select gen_random_uuid(), gen_random_uuid(), 'k', '', $1, now(), now() from generate_series(1, $2)`,
+        [
+          old.encrypt('a seed', { table: 'idempotent_request', tenantId: randomUUID(), id: randomUUID() }),
+          count,
+        ],
+      );
+
+    it('are not looked at when a process starts', async () => {
+      const { url, rows } = await database();
+      await store(rows, 1);
+      expect(await protectSecrets(url, fresh)).toBe(0);
+      await requireNoSealedSecrets(url, 'advice');
+      await expect(reencryptSecrets(url, fresh, never)).rejects.toThrow(MissingEncryptionKey);
+    });
+
+    it('are forgotten in batches when they are lost', async () => {
+      const { url, rows } = await database();
+      await store(rows, 1_234);
+      await rows.query(
+        `create table batch (size int);
+         create function note() returns trigger language plpgsql as
+           'begin insert into batch select count(*) from gone; return null; end';
+         create trigger note after delete on idempotent_request referencing old table as gone
+           for each statement execute function note()`,
+      );
+      await reencryptSecrets(url, fresh, () => undefined, { replaceLost: true });
+      expect(await rows.query('select from idempotent_request')).toEqual([]);
+      const [batches] = await rows.query('select sum(size)::int as all, max(size) as largest from batch');
+      expect(batches).toEqual({ all: 1_234, largest: 500 });
+    });
+  });
+
   it('that are lost: what no key opens gets a new secret when that is asked for, and nothing else does', async () => {
     const { url, rows } = await database();
     const tenant = await rows.tenant();
