@@ -4,7 +4,7 @@ import type { Logger } from 'pino';
 import { FieldError, Problem, ProblemCode, PROBLEMS } from '../domain/errors.js';
 import { LOGGER } from '../observability/logger.js';
 import { Metrics } from '../observability/metrics.js';
-import { isCancelled, isTemporary } from '../persistence/database.js';
+import { isReadTimeout, isTemporary } from '../persistence/database.js';
 
 declare module 'fastify' {
   interface FastifyReply {
@@ -122,7 +122,7 @@ export function toProblem(error: unknown): Problem {
   if (statusCode !== undefined && statusCode < 500) {
     return new Problem(BY_STATUS[statusCode] ?? 'invalid_request', (error as Error).message);
   }
-  if (isCancelled(error)) {
+  if (isReadTimeout(error)) {
     return new Problem(
       'query_timeout',
       'The database needed more time for this than one request may take. Ask for less: a shorter time, a further filter, ' +

@@ -8,8 +8,11 @@ import { Turns } from './turns.js';
 /** So many requests of a tenant wait for their turn; further ones are refused. */
 const MAX_WAITING = 100;
 
-/** Which concurrency limits hold for a route: those of most routes, of bulk work, of searches, or none. */
-type TurnsTaken = 'usual' | 'bulk' | 'search' | 'none';
+/**
+ * Which concurrency limits hold for a route: those of reads (GET, HEAD), of changes (other methods), of bulk work, of
+ * searches, or none.
+ */
+type TurnsTaken = 'read' | 'change' | 'bulk' | 'search' | 'none';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -55,15 +58,21 @@ export function takeTurns(
     ofAll: new Turns(Math.max(1, Math.floor(ofAll)), Infinity),
   });
   const kinds = {
-    usual: limits(Math.min(databasePoolSize / 3, databaseReadPoolSize / 2), Infinity),
+    // A pool serves who came first. No tenant has more requests before it than this, so a tenant waits for few of each
+    // other one, and not for all that another one sends.
+    read: limits(databaseReadPoolSize / 2, Infinity),
+    change: limits(databasePoolSize / 3, Infinity),
     bulk: limits(1, databasePoolSize / 5),
     search: limits(1, databaseReadPoolSize / 2),
   };
   server.addHook('onRoute', (route) => {
-    const taken = route.config?.turns ?? 'usual';
+    const taken = route.config?.turns ?? (isRead(route) ? 'read' : 'change');
     if (taken !== 'none' && 'scope' in accessOf(route)) follow(route, kinds[taken], metrics);
   });
 }
+
+const isRead = ({ method }: RouteOptions): boolean =>
+  [method].flat().every((name) => name === 'GET' || name === 'HEAD');
 
 /** From when the body is there, which may come slowly, until the answer is ready, which may be read slowly. */
 function follow(route: RouteOptions, { ofTenant, ofAll }: Limits, metrics: Metrics): void {

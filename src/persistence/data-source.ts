@@ -55,6 +55,15 @@ class ScopedClient extends ListeningClient {
   }
 }
 
+/** Marks its failures, as {@link isReadTimeout} asks; TypeORM keeps the mark. */
+class ReadClient extends ScopedClient {
+  constructor(config?: string | pg.ClientConfig) {
+    super(config);
+    // Before the client itself hears of it, and whoever sent the statement.
+    this.connection.on('errorMessage', (error: object) => Object.assign(error, { isOfRead: true }));
+  }
+}
+
 function assertReadable(statement: unknown): void {
   const text = typeof statement === 'string' ? statement : (statement as { text?: unknown }).text;
   if (typeof text !== 'string') throw new TypeError('Only statements whose text can be read are sent.');
@@ -123,6 +132,7 @@ export function readDataSourceOptions(url: string, poolSize: number): DataSource
     applicationName: 'posthorn reads',
     extra: {
       ...extra,
+      Client: ReadClient,
       // Of two values for one setting the later one counts.
       options: `${extra.options} -c statement_timeout=${READ_STATEMENT_MS} -c default_transaction_read_only=on`,
       query_timeout: READ_QUERY_MS,

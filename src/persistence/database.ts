@@ -174,6 +174,11 @@ export function isCancelled(error: unknown): boolean {
   return sqlState(error) === '57014';
 }
 
+/** Whether that was a statement on the connections for reads, which have a time limit that asking for less can meet. */
+export function isReadTimeout(error: unknown): boolean {
+  return isCancelled(error) && (error as { isOfRead?: unknown }).isOfRead === true;
+}
+
 /** SQLSTATE: no connection, a standby, rolled back for others' sake, no resources, no lock in time, ended by the server. */
 const TEMPORARY = /^(08|25006|40|53|55P03|57)/;
 

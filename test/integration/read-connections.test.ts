@@ -130,6 +130,21 @@ it('cancels a statement that takes too long, and says so', async () => {
   expect((await tenant.request('GET', '/stats?interval=hour')).status).toBe(200);
 });
 
+it('does not tell who changes something to ask for less when its statement is cancelled', async () => {
+  const tenant = await posthorn.tenant();
+  const answer = await whileLocked('source', async () => {
+    const sent = tenant.request('DELETE', `/sources/${UNKNOWN_ID}`);
+    const cancelled = `
+      select pg_cancel_backend(pid) from pg_stat_activity
+      where datname = current_database() and wait_event_type = 'Lock' and query like '%source%'`;
+    await waitFor(async () => (await watching.query(cancelled)).rows.length > 0, {
+      what: 'a change to be cancelled',
+    });
+    return sent;
+  });
+  expect(answer).toMatchObject({ status: 503, body: { code: 'unavailable' } });
+});
+
 it('cancels a step of a search within its budget, and says that it found nothing yet', async () => {
   const tenant = await posthorn.tenant();
   const answer = await whileLocked('delivery', () => tenant.request('POST', '/webhooks/search', {}));

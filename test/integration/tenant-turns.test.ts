@@ -7,7 +7,10 @@ import { waitFor } from '../support/wait-for.js';
 
 /** What a tenant asks of the database, however much and however slow, leaves connections to the others. */
 
-const POOL_SIZE = 9;
+/** What a tenant may change at once is a third of the one pool, and what it may read half of the other. */
+const POOL_SIZE = 15;
+const CHANGES_AT_ONCE = 5;
+const READ_POOL_SIZE = 6;
 const AT_ONCE = 3;
 const MAX_WAITING = 100;
 
@@ -20,7 +23,7 @@ let other: TestTenant;
 
 beforeAll(async () => {
   posthorn = await startPosthorn({
-    env: { DATABASE_POOL_SIZE: String(POOL_SIZE), DATABASE_READ_POOL_SIZE: '6' },
+    env: { DATABASE_POOL_SIZE: String(POOL_SIZE), DATABASE_READ_POOL_SIZE: String(READ_POOL_SIZE) },
   });
   locking = new pg.Client({ connectionString: posthorn.databaseUrl });
   looking = new pg.Client({ connectionString: posthorn.databaseUrl });
@@ -86,6 +89,34 @@ it('leaves half of the connections for reads to others, and refuses nothing that
     return sent;
   });
   expect(await statuses(slow)).toEqual({ 200: AT_ONCE + MAX_WAITING });
+});
+
+it('limits changes by the connections for changes', async () => {
+  const sent = await whileLocked('source', async () => {
+    const changes = times(20, () => greedy.request('DELETE', `/sources/${greedy.id}`));
+    await whenStanding(CHANGES_AT_ONCE, 'source');
+    expect(await statuses(times(20, () => greedy.request('GET', '/subscriptions')))).toEqual({ 200: 20 });
+    expect(await standing('source')).toBe(CHANGES_AT_ONCE);
+    return changes;
+  });
+  expect(await statuses(sent)).toEqual({ 404: 20 });
+});
+
+it('answers a tenant before most reads of others that hold every connection', async () => {
+  const third = await posthorn.tenant();
+  const order: string[] = [];
+  const list = async (tenant: TestTenant, name: string) => {
+    const answer = await tenant.request('GET', '/audit');
+    order.push(name);
+    return answer;
+  };
+  const sent = await whileLocked('audit_log', async () => {
+    const before = [greedy, other].flatMap((tenant) => times(50, () => list(tenant, 'slow')));
+    await whenStanding(READ_POOL_SIZE, AUDIT_LIST);
+    return [...before, list(third, 'third')];
+  });
+  expect(await statuses(sent)).toEqual({ 200: 101 });
+  expect(order.indexOf('third')).toBeLessThan(50);
 });
 
 it('refuses what comes when a hundred wait, but takes in events', async () => {
