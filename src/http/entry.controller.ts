@@ -1,5 +1,6 @@
 import { Controller, Get } from '@nestjs/common';
-import { ApiOkResponse, ApiOperation, ApiProperty, ApiTags } from '@nestjs/swagger';
+import { ApiOkResponse, ApiOperation, ApiProperty, ApiPropertyOptional, ApiTags } from '@nestjs/swagger';
+import { Config } from '../config/config.js';
 import { VERSION } from '../domain/version.js';
 import { Public } from './access.js';
 
@@ -10,17 +11,21 @@ class EntryResponse {
   @ApiProperty({ example: VERSION })
   version: string = VERSION;
 
-  @ApiProperty({ example: '/docs', description: 'A page on which every route can be tried.' })
-  docs: string = '/docs';
+  @ApiPropertyOptional({ example: '/docs', description: 'A page on which every route can be tried.' })
+  docs?: string;
 
-  @ApiProperty({ example: '/docs-json', description: 'The same as an OpenAPI document.' })
-  openapi: string = '/docs-json';
+  @ApiPropertyOptional({ example: '/docs-json', description: 'The same as an OpenAPI document.' })
+  openapi?: string;
 
   @ApiProperty({ example: '/health' })
   health: string = '/health';
 
   @ApiProperty({ example: '/api/v1', description: 'What the paths of the API begin with.' })
   api: string = '/api/v1';
+
+  constructor(servesDocs: boolean) {
+    if (servesDocs) Object.assign(this, { docs: '/docs', openapi: '/docs-json' });
+  }
 }
 
 /** What a person or a program finds who knows nothing but the address. */
@@ -28,10 +33,12 @@ class EntryResponse {
 @Public()
 @Controller()
 export class EntryController {
+  constructor(private readonly config: Config) {}
+
   @Get()
   @ApiOperation({ summary: 'What this is, and where to go from here' })
   @ApiOkResponse({ type: EntryResponse })
   getEntry(): EntryResponse {
-    return new EntryResponse();
+    return new EntryResponse(this.config.servesDocs);
   }
 }

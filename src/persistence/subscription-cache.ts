@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { Config } from '../config/config.js';
 import { EventTypeIndex } from '../domain/event-type.js';
+import { LeastRecentlyUsed } from '../domain/least-recently-used.js';
 import { RetryPolicy, resolveRetryPolicy } from '../domain/retry-policy.js';
 import { ChangeFeed } from './change-feed.js';
 import { LaneRules } from './repositories/lane.repository.js';
@@ -59,8 +60,9 @@ interface TenantSubscriptions {
   index: EventTypeIndex<Subscription>;
   /** Of the others, by which it is told why an event has no deliveries. */
   inactive: EventTypeIndex<Subscription>;
-  /** What it has answered. */
-  byEventType: Map<string, Subscription[]>;
+  /** What has been asked of the two before. */
+  matching: LeastRecentlyUsed<string, Subscription[]>;
+  whyNone: LeastRecentlyUsed<string, NoDeliveries>;
 }
 
 /** All subscriptions of the tenants in use, by tenant and event type, kept right by {@link ChangeFeed}. */
@@ -88,23 +90,19 @@ export class SubscriptionCache {
 
   /** The active subscriptions that want this event type. */
   async matching(tenantId: string, eventType: string): Promise<Subscription[]> {
-    const { index, byEventType } = await this.tenant(tenantId);
-    let matching = byEventType.get(eventType);
-    if (!matching) {
-      matching = index.matching(eventType);
-      if (byEventType.size >= MAX_REMEMBERED_TYPES) byEventType.clear();
-      byEventType.set(eventType, matching);
-    }
-    return matching;
+    const { index, matching } = await this.tenant(tenantId);
+    return remembered(matching, eventType, () => index.matching(eventType));
   }
 
   /** Why none of a tenant's subscriptions gets an event of this type; asked when {@link matching} has found none. */
   async whyNone(tenantId: string, eventType: string): Promise<NoDeliveries> {
-    const { byId, inactive } = await this.tenant(tenantId);
-    if (byId.size === 0) return { reason: 'no_subscription', inactive: 0, event_type: 0 };
-    const waiting = inactive.matching(eventType).length;
-    const reason = waiting > 0 ? 'inactive' : 'event_type';
-    return { reason, inactive: waiting, event_type: byId.size - waiting };
+    const { byId, inactive, whyNone } = await this.tenant(tenantId);
+    return remembered(whyNone, eventType, () => {
+      if (byId.size === 0) return { reason: 'no_subscription', inactive: 0, event_type: 0 };
+      const waiting = inactive.matching(eventType).length;
+      const reason = waiting > 0 ? 'inactive' : 'event_type';
+      return { reason, inactive: waiting, event_type: byId.size - waiting };
+    });
   }
 
   /** Active or not; undefined when the tenant has no such subscription. */
@@ -194,7 +192,14 @@ export class SubscriptionCache {
       (subscription.isActive ? index : inactive).add(subscription, entity.eventTypes);
       this.tenantOf.set(entity.id, tenantId);
     }
-    return { loadedAt, byId, index, inactive, byEventType: new Map() };
+    return {
+      loadedAt,
+      byId,
+      index,
+      inactive,
+      matching: new LeastRecentlyUsed(MAX_REMEMBERED_TYPES),
+      whyNone: new LeastRecentlyUsed(MAX_REMEMBERED_TYPES),
+    };
   }
 
   private resolve(entity: ServedSubscription, isTenantSuspended: boolean): Subscription {
@@ -223,4 +228,14 @@ export class SubscriptionCache {
       secrets: this.subscriptions.secretsInUse(entity),
     };
   }
+}
+
+function remembered<Value>(
+  known: LeastRecentlyUsed<string, Value>,
+  eventType: string,
+  find: () => Value,
+): Value {
+  let value = known.get(eventType);
+  if (value === undefined) known.set(eventType, (value = find()));
+  return value;
 }

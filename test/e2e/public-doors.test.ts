@@ -97,6 +97,8 @@ it('DOCS=off serves no description of the API', async () => {
   for (const path of ['/docs', '/docs-json', '/docs-yaml']) {
     expect((await posthorn.anonymous.request('GET', path)).status, path).toBe(404);
   }
+  const { body } = await posthorn.anonymous.request('GET', '/');
+  expect(Object.keys(body).sort()).toEqual(['api', 'health', 'name', 'version']);
 });
 
 describe('/metrics with METRICS_TOKEN', () => {
