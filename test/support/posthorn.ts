@@ -72,6 +72,8 @@ export async function startPosthorn(options: PosthornOptions = {}): Promise<Post
     SWEEP_INTERVAL_SECONDS: '0.5',
     SHUTDOWN_DEADLINE_SECONDS: '5',
     DATABASE_POOL_SIZE: '5',
+    // The largest: subscribers of a busy machine are not to fail.
+    DELIVERY_TIMEOUT_MS: '30000',
     ...options.env,
     DATABASE_URL: database.url,
   });

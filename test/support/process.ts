@@ -50,6 +50,7 @@ export class DataFolder {
         DATA_DIR: this.path,
         LOG_LEVEL: 'silent',
         SWEEP_INTERVAL_SECONDS: '0.3',
+        MIN_RETRY_DELAY_SECONDS: '0',
         ...env,
       },
       stdio: ['ignore', 'pipe', 'pipe'],
