@@ -131,7 +131,8 @@ export function stringEnd(bytes: Buffer, start: number, end: number): number {
   return end;
 }
 
-function decodeKey(bytes: Buffer, start: number, end: number): string {
+/** The name that a string says. */
+export function decodeKey(bytes: Buffer, start: number, end: number): string {
   const raw = bytes.toString('utf8', start + 1, end - 1);
   return raw.includes('\\') ? (JSON.parse(`"${raw}"`) as string) : raw;
 }
