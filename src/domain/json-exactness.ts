@@ -21,6 +21,9 @@ const LOWER_E = 0x65;
 const LOWER_A = 0x61;
 const LOWER_Z = 0x7a;
 
+/** What is said of a member whose name comes twice. */
+export const REPEATED = 'is there twice: send it once';
+
 /** That one refusal names. */
 const MAX_ERRORS = 10;
 /** Of a number. The longest one that a double can hold and JSON.stringify writes has 25. */
@@ -80,7 +83,7 @@ class Scan {
       if (first === undefined) first = name;
       else {
         names ??= new Set([first]);
-        if (names.has(name)) this.note('is there twice: send it once');
+        if (names.has(name)) this.note(REPEATED);
         names.add(name);
       }
       this.next();

@@ -26,13 +26,18 @@ export interface Span {
 
 /**
  * The values of an object's direct members by their decoded keys; of a key that occurs twice the last, as in
- * JSON.parse.
+ * JSON.parse, which `repeated` is told.
  *
  * @param bytes JSON that JSON.parse has accepted
  * @param start where the object (or whitespace before it) begins
  * @throws TypeError if there is no object at that place
  */
-export function memberSpans(bytes: Buffer, start = 0, end = bytes.length): Map<string, Span> {
+export function memberSpans(
+  bytes: Buffer,
+  start = 0,
+  end = bytes.length,
+  repeated?: (key: string) => void,
+): Map<string, Span> {
   const spans = new Map<string, Span>();
   let i = enter(bytes, start, end, OPEN_BRACE, 'object');
   while (i < end && bytes[i] !== CLOSE_BRACE) {
@@ -42,6 +47,7 @@ export function memberSpans(bytes: Buffer, start = 0, end = bytes.length): Map<s
     if (bytes[i] !== COLON) throw new TypeError(`expected ":" at byte ${i}`);
     const valueStart = skipWhitespace(bytes, i + 1, end);
     const span = { start: valueStart, end: valueEnd(bytes, valueStart, end) };
+    if (repeated && spans.has(key)) repeated(key);
     spans.set(key, span);
     i = nextItem(bytes, span.end, end);
   }

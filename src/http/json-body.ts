@@ -18,6 +18,7 @@ export const JSON_LIMITS: JsonLimits = { depth: 100, pieces: 750_000 };
 declare module 'fastify' {
   interface FastifyContextConfig {
     takesRawBody?: boolean;
+    keepsNothing?: boolean;
   }
   interface FastifyRequest {
     /** The body as it came; `body` is the same, parsed, but on a route with {@link RawBody}. Absent if there is none. */
@@ -28,6 +29,9 @@ declare module 'fastify' {
 /** A route that takes the bytes of any body, of whatever content type or none; they are for it to understand. */
 export const RawBody = () => setRouteConfig({ takesRawBody: true });
 
+/** A route that only compares what its body holds: numbers may be such as payloads hold, which no double can. */
+export const KeepsNothing = () => setRouteConfig({ keepsNothing: true });
+
 /**
  * Parses JSON bodies and keeps their bytes beside, so that a payload can be stored exactly as it was sent. Anything but
  * UTF-8 JSON within {@link JSON_LIMITS} is refused here, before any route sees it, except those with {@link RawBody}.
@@ -36,7 +40,7 @@ export const RawBody = () => setRouteConfig({ takesRawBody: true });
 export function acceptBodies(server: FastifyInstance, room: BodyRoom): void {
   server.removeAllContentTypeParsers();
   server.addContentTypeParser('*', (request: FastifyRequest, _: unknown, done: Done): void => {
-    const { takesRawBody, takesPayloads } = request.routeOptions.config;
+    const { takesRawBody, takesPayloads, keepsNothing } = request.routeOptions.config;
     if (request.upload === null) {
       done(null);
       return;
@@ -52,7 +56,7 @@ export function acceptBodies(server: FastifyInstance, room: BodyRoom): void {
         const body = takesRawBody ? whole : withoutMark(whole);
         if (body.length > 0) request.rawBody = body;
         const value = takesRawBody || body.length === 0 ? undefined : parseJson(body);
-        if (value !== undefined && !takesPayloads) requireExact(body);
+        if (value !== undefined && !takesPayloads) requireExact(body, !keepsNothing);
         done(null, value);
       } catch (error) {
         done(error as Error);
@@ -97,9 +101,9 @@ function notUtf8(body: Buffer): Problem {
   return new Problem('malformed_json', `The body is ${what}: send the JSON in UTF-8.`);
 }
 
-/** @throws Problem invalid_request naming what would come back altered */
-function requireExact(body: Buffer): void {
-  const places = inexactPlaces(body);
+/** @throws Problem invalid_request naming what would come back altered, or be dropped */
+function requireExact(body: Buffer, exactNumbers: boolean): void {
+  const places = inexactPlaces(body, { exactNumbers });
   if (places.length > 0) throw invalidRequest(places);
 }
 

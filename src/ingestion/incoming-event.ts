@@ -3,6 +3,7 @@ import { isEventType } from '../domain/event-type.js';
 import { hiddenCharacterMessage } from '../domain/hidden-characters.js';
 import { notKnown } from '../domain/nearest-name.js';
 import { isIdempotencyKey, KEY_RULE } from '../domain/idempotency-key.js';
+import { REPEATED } from '../domain/json-exactness.js';
 import { elementSpans, memberSpans, Span } from '../domain/json-spans.js';
 
 /** An event as it was handed in, checked. */
@@ -100,7 +101,7 @@ export function readBatch({ raw, value }: JsonBody, maxPayloadBytes: number): (I
   if (events.length === 0 || events.length > MAX_BATCH) {
     throw invalidRequest([{ path: 'events', message: `must hold 1 to 1,000 events, not ${events.length}` }]);
   }
-  const list = memberSpans(raw).get('events');
+  const list = membersOf({ raw, span: wholeOf({ raw, value }), parent: '' }).get('events');
   const spans = list ? elementSpans(raw, list.start, list.end) : [];
   return events.map((event: unknown, index) => {
     const span = spans[index] as Span;
@@ -127,7 +128,7 @@ function readOne(
   headerKey: string | undefined,
   maxPayloadBytes: number,
 ): IncomingEvent {
-  const at = (field: string) => (parent === '' ? field : `${parent}.${field}`);
+  const at = (field: string) => within(parent, field);
   if (!isObject(value)) {
     throw invalidRequest([{ path: parent || 'body', message: 'must be a JSON object' }]);
   }
@@ -153,7 +154,7 @@ function readOne(
   }
   if (errors.length > 0) throw invalidRequest(errors);
 
-  const payload = memberSpans(raw, span.start, span.end).get(shape.payload) as Span;
+  const payload = membersOf({ raw, span, parent }).get(shape.payload) as Span;
   const bytes = payload.end - payload.start;
   if (bytes > maxPayloadBytes) {
     throw new Problem(
@@ -169,6 +170,19 @@ function readOne(
     idempotencyKey: bodyKey ?? key,
     reception: null,
   };
+}
+
+/**
+ * Where the members of an object are that has known ones only. What is within a payload stays as it came.
+ * @throws Problem invalid_request for one that is there twice: only the sender knows which one counts
+ */
+function membersOf({ raw, span, parent }: { raw: Buffer; span: Span; parent: string }): Map<string, Span> {
+  const repeated = new Set<string>();
+  const members = memberSpans(raw, span.start, span.end, (name) => repeated.add(name));
+  if (repeated.size > 0) {
+    throw invalidRequest([...repeated].map((name) => ({ path: within(parent, name), message: REPEATED })));
+  }
+  return members;
 }
 
 function identifier(value: unknown, path: string, errors: FieldError[]): string | null {
@@ -189,10 +203,12 @@ function unknownFields(value: object, known: readonly string[], parent: string):
     .filter((name) => !known.includes(name))
     .slice(0, 10)
     .map((name) => ({
-      path: parent === '' ? name.slice(0, 100) : `${parent}.${name.slice(0, 100)}`,
+      path: within(parent, name.slice(0, 100)),
       message: notKnown(name, known),
     }));
 }
+
+const within = (parent: string, field: string): string => (parent === '' ? field : `${parent}.${field}`);
 
 function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);

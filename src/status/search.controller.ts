@@ -5,6 +5,7 @@ import { ApiProblems } from '../http/api-docs.js';
 import { NotAudited } from '../http/audit-trail.js';
 import { RepeatIsHarmless } from '../http/idempotency.js';
 import { TenantId } from '../http/auth.guard.js';
+import { KeepsNothing } from '../http/json-body.js';
 import { SearchWork } from '../http/tenant-turns.js';
 import { SearchDto, SearchResponse } from './search.dto.js';
 import { SearchService } from './search.service.js';
@@ -18,6 +19,7 @@ export class SearchController {
   @Scope('read')
   @NotAudited('it only looks')
   @RepeatIsHarmless('it only looks')
+  @KeepsNothing()
   @SearchWork()
   @HttpCode(200)
   @ApiOperation({
