@@ -1,14 +1,9 @@
 import { constants } from 'node:crypto';
-import {
-  isIP,
-  type LookupFunction,
-  connect as connectTcp,
-  type Socket,
-  type TcpNetConnectOpts,
-} from 'node:net';
-import { connect as connectTls, createSecureContext, type SecureContext } from 'node:tls';
+import { isIP, type LookupFunction, connect as connectTcp, type Socket } from 'node:net';
+import { connect as connectTls, createSecureContext, type SecureContext, TLSSocket } from 'node:tls';
 import type { AddressRules } from '../domain/target-address.js';
 import { type ResolveAddresses, shared, targetResolver } from './target-resolver.js';
+import { TlsByteLimit } from './tls-byte-limit.js';
 import { TlsSessions } from './tls-sessions.js';
 
 export interface GuardedConnectorOptions {
@@ -60,7 +55,12 @@ export class UnresolvedTarget extends Error {
 }
 
 /** DNS, TCP and TLS together took too long. */
-export class ConnectTimeout extends Error {}
+export class ConnectTimeout extends Error {
+  /** @param isHandshake TCP was there, and the server did not finish the TLS handshake */
+  constructor(readonly isHandshake = false) {
+    super();
+  }
+}
 
 /**
  * Opens connections to subscribers: addresses are judged after DNS, and the socket goes to the very
@@ -74,6 +74,7 @@ export class ConnectTimeout extends Error {}
 export function guardedConnector(options: GuardedConnectorOptions): Connect {
   const resolve = shared(options.resolve ?? targetResolver(options));
   const sessions = new TlsSessions();
+  const tlsBytes = new TlsByteLimit();
   let secureContext: SecureContext | undefined;
   // One for all connections: to make it costs milliseconds. A server must not start a second handshake at will.
   const context = () =>
@@ -85,7 +86,10 @@ export function guardedConnector(options: GuardedConnectorOptions): Connect {
   return (target, onConnected) => {
     const { hostname, protocol, tenantId } = target;
     let socket: Socket | null = null;
-    const timer = setTimeout(() => fail(new ConnectTimeout()), options.connectTimeoutMs);
+    const timer = setTimeout(
+      () => fail(new ConnectTimeout(socket instanceof TLSSocket)),
+      options.connectTimeoutMs,
+    );
     let isSettled = false;
     const settle = (): boolean => {
       clearTimeout(timer);
@@ -95,6 +99,13 @@ export function guardedConnector(options: GuardedConnectorOptions): Connect {
       socket?.destroy();
       if (settle()) onConnected(error, null);
     };
+    const lost = () => fail(Object.assign(new Error('closed'), { code: 'ECONNRESET' }));
+    const use = (opened: Socket) => {
+      socket = opened;
+      // Stays for good: a socket without a listener would throw.
+      opened.on('error', fail);
+      opened.once('close', lost);
+    };
 
     // node:net asks no lookup for a literal, so it is judged here.
     if (isIP(hostname) !== 0 && !options.rules.isAllowed(hostname)) {
@@ -103,7 +114,7 @@ export function guardedConnector(options: GuardedConnectorOptions): Connect {
       return settle;
     }
     const isTls = protocol === 'https:';
-    const tcp: TcpNetConnectOpts = {
+    const tcp = connectTcp({
       host: hostname,
       port: target.port === '' ? (isTls ? 443 : 80) : Number(target.port),
       lookup: vettedLookup(options, resolve, tenantId),
@@ -113,27 +124,32 @@ export function guardedConnector(options: GuardedConnectorOptions): Connect {
       noDelay: true,
       keepAlive: true,
       keepAliveInitialDelay: 60_000,
-    };
-    const open = isTls
-      ? sessions.join(`${tenantId} ${hostname}:${target.port}`, (session) =>
-          connectTls({
-            ...tcp,
-            secureContext: context(),
-            servername: isIP(hostname) === 0 ? hostname : '',
-            ...(session && { session }),
-          }),
-        )
-      : connectTcp(tcp);
-    socket = open;
-    // Stays for good: a socket without a listener would throw.
-    open.on('error', fail);
-    open.once(isTls ? 'secureConnect' : 'connect', () => {
-      if (settle()) onConnected(null, open);
     });
-    open.once('close', () => fail(Object.assign(new Error('closed'), { code: 'ECONNRESET' })));
+    use(tcp);
+    tcp.once('connect', () => {
+      if (!isTls) {
+        if (settle()) onConnected(null, tcp);
+        return;
+      }
+      tcp.off('close', lost);
+      const tls = sessions.join(`${tenantId} ${hostname}:${target.port}`, (session) =>
+        connectTls({
+          socket: tcp,
+          host: hostname,
+          secureContext: context(),
+          servername: isIP(hostname) === 0 ? hostname : '',
+          ...(session && { session }),
+        }),
+      );
+      use(tls);
+      tlsBytes.watch(tls, tcp);
+      tls.once('secureConnect', () => {
+        if (settle()) onConnected(null, tls);
+      });
+    });
     return () => {
       settle();
-      open.destroy();
+      socket?.destroy();
     };
   };
 }

@@ -32,7 +32,7 @@ export interface HttpSenderOptions {
   /** Stands in for DNS in tests. */
   resolve?: ResolveAddresses;
   /** Certificate authorities (PEM) in the place of Node's own, for tests. */
-  ca?: string;
+  ca?: string | undefined;
 }
 
 /** What a target URL says, in the parts of which a request is made. */

@@ -40,7 +40,10 @@ export function describeFailure(error: Error, scene: FailureScene): SendFailure 
   }
   const so = scene.hasBegun ? 'in the middle of the headers of its answer' : 'before it answered';
   if (error instanceof ConnectTimeout) {
-    return { code: 'connect_timeout', message: `no connection to ${scene.host} within the connect timeout` };
+    const what = error.isHandshake
+      ? 'TCP was connected, but no TLS handshake finished with'
+      : 'no connection to';
+    return { code: 'connect_timeout', message: `${what} ${scene.host} within the connect timeout` };
   }
   if (error instanceof InvalidResponse) {
     return { code: 'protocol', message: `no valid HTTP response from ${scene.host}: ${error.message}` };

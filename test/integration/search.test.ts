@@ -138,7 +138,7 @@ function eventOf(index: number, at?: number, type?: string, fanOut = index % 4):
       event_type: event.event_type,
       status,
       last_status_code: hasFailed
-        ? pick([null, 404, 429, 503], 7)
+        ? pick([null, 404, 429, 503, 600, 999], 7)
         : status === 'delivered'
           ? pick([200, 204], 3)
           : null,
@@ -281,7 +281,18 @@ const anyQuery = fc.record<Query>(
       .map((half) => new Date(START + (half * HOUR_MS) / 2 + 1).toISOString()),
     idempotency_key: fc.integer({ min: 0, max: 1_000 }).map((index) => `key-${index}`),
     event_id: fc.integer({ min: 0, max: 1_500 }).map((at) => all[at]?.event_id ?? uuidV7(START)),
-    status_code: fc.constantFrom<(number | string)[]>(200, 204, 404, 503, '2xx', '4xx', '5xx', '3xx'),
+    status_code: fc.constantFrom<(number | string)[]>(
+      200,
+      204,
+      404,
+      503,
+      600,
+      999,
+      '2xx',
+      '4xx',
+      '5xx',
+      '3xx',
+    ),
     error: fc.constantFrom('timeout', 'HTTP', '%', '10_000', '\\', 'nothing', ' '),
     payload: fc.uniqueArray(fc.constantFrom(...VALUES), { minLength: 1, maxLength: 2 }),
   },
