@@ -28,7 +28,7 @@ const AREAS: { name: string; places: RegExp }[] = [
   {
     name: 'HTTP out',
     places:
-      /^src\/delivery\/(http|connection|origin|idle|re(quest|sponse)|chunked|guarded|tls|target|system|send)/,
+      /^src\/delivery\/(http|connection|origin|idle|re(quest|sponse|sting)|chunked|guarded|tls|target|system|send)/,
   },
   { name: 'attempts and their outcome', places: /^src\/(delivery|domain\/(attempt|retry))/ },
   {

@@ -16,7 +16,9 @@ let expectation: Expectation | undefined;
 /** Time of arrival by sequence number; kept only while latencies are measured. */
 let arrivalTimes: Float64Array | undefined;
 
+const host = process.env['SINK_HOST'];
 const simulator = await startSimulator({
+  ...(host !== undefined && { host }),
   record: false,
   onHandled: ({ arrivedAt, body }) => {
     arrived++;
