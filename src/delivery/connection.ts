@@ -17,6 +17,8 @@ export type OnFree = (error: Error | null) => void;
 export interface ConnectionOwner {
   /** The server has sent bytes that nothing asked for. */
   onStray: () => void;
+  /** The connection has rested, and can be used again unless it is destroyed. */
+  onRested: (connection: Connection) => void;
   /** The connection is closed, by the server or by {@link Connection.close}. */
   onIdleClosed: (connection: Connection) => void;
 }
@@ -89,6 +91,10 @@ export class Connection {
     this.expiresAt = performance.now() + keepAliveMs;
     this.exchange = null;
     this.onFree(null);
+  }
+
+  endRest(): void {
+    this.owner.onRested(this);
   }
 
   /** Closes the connection, if it carries nothing. */

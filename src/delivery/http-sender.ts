@@ -8,6 +8,7 @@ import { IdleConnections } from './idle-connections.js';
 import { OriginPool } from './origin-pool.js';
 import { InvalidRequest, requestHead } from './request-head.js';
 import { describeFailure, SenderClosed } from './send-failure.js';
+import { RestingConnections } from './resting-connections.js';
 import type { ResolveAddresses } from './target-resolver.js';
 
 export interface OutgoingRequest {
@@ -61,6 +62,7 @@ export class HttpSender {
   private readonly targets = new Map<string, Target>();
   private readonly pools = new Map<string, OriginPool>();
   private readonly idleConnections = new IdleConnections();
+  private readonly restingConnections = new RestingConnections();
   private readonly sweep: NodeJS.Timeout;
   private isClosed = false;
 
@@ -116,7 +118,14 @@ export class HttpSender {
       const { protocol, hostname, port } = target;
       const connectTarget: ConnectTarget = { protocol, hostname, port, tenantId };
       const { maxConnectionsPerOrigin } = this.options;
-      pool = new OriginPool(connectTarget, maxConnectionsPerOrigin, this.connect, this.idleConnections);
+      const { connect, idleConnections, restingConnections } = this;
+      pool = new OriginPool(
+        connectTarget,
+        maxConnectionsPerOrigin,
+        connect,
+        idleConnections,
+        restingConnections,
+      );
       this.pools.set(key, pool);
     }
     return pool;

@@ -3,6 +3,7 @@ import type { Connect, ConnectTarget } from './guarded-connector.js';
 import type { HttpExchange } from './http-exchange.js';
 import type { IdleConnections } from './idle-connections.js';
 import { MAX_IDLE_MS } from './response-framing.js';
+import type { RestingConnections } from './resting-connections.js';
 import { SenderClosed } from './send-failure.js';
 
 /** Milliseconds for which no connection is used twice after a server has sent what nothing asked for. */
@@ -18,7 +19,7 @@ export const DISTRUST_MS = 600_000;
  */
 export class OriginPool implements ConnectionOwner {
   private readonly idle: Connection[] = [];
-  private resting: Connection[] = [];
+  private readonly resting = new Set<Connection>();
   private readonly busy = new Set<Connection>();
   private readonly queue = new Set<HttpExchange>();
   private lastUsedAt = performance.now();
@@ -30,21 +31,23 @@ export class OriginPool implements ConnectionOwner {
     private readonly maxConnections: number,
     private readonly connect: Connect,
     private readonly idleConnections: IdleConnections,
+    private readonly restingConnections: RestingConnections,
   ) {}
 
   /** Sends the exchange on a free connection, or as soon as there is one. */
   submit(exchange: HttpExchange): void {
-    const isWorthWaiting = this.queue.size < this.resting.length;
-    if (!isWorthWaiting && this.busy.size + this.resting.length < this.maxConnections) {
-      this.carry(exchange, this.takeIdle() ?? this.newConnection());
+    const connection = this.freeConnection(this.queue.size);
+    if (connection !== undefined) {
+      this.carry(exchange, connection);
       return;
     }
     this.queue.add(exchange);
     exchange.queue = this.queue;
+    this.restingConnections.hurry();
   }
 
   isUnused(now: number): boolean {
-    const isQuiet = this.busy.size + this.resting.length === 0 && this.lastUsedAt + MAX_IDLE_MS <= now;
+    const isQuiet = this.busy.size + this.resting.size === 0 && this.lastUsedAt + MAX_IDLE_MS <= now;
     return isQuiet && this.idle.length === 0;
   }
 
@@ -66,6 +69,14 @@ export class OriginPool implements ConnectionOwner {
     for (const connection of [...this.idle, ...this.resting]) connection.close();
   }
 
+  onRested(connection: Connection): void {
+    this.resting.delete(connection);
+    if (!connection.isDestroyed) this.idle.push(connection);
+    this.serveQueue();
+    // Unless it is in use again.
+    if (this.idle.at(-1) === connection) this.idleConnections.add(connection);
+  }
+
   onIdleClosed(connection: Connection): void {
     this.idleConnections.delete(connection);
     const index = this.idle.indexOf(connection);
@@ -74,6 +85,13 @@ export class OriginPool implements ConnectionOwner {
 
   private newConnection(): Connection {
     return new Connection(this.connect, this.target, this);
+  }
+
+  /** @param others that wait, and come first */
+  private freeConnection(others: number): Connection | undefined {
+    if (this.busy.size + this.resting.size >= this.maxConnections) return undefined;
+    // A resting connection is there sooner than a new one would be open.
+    return this.takeIdle() ?? (others < this.resting.size ? undefined : this.newConnection());
   }
 
   /** The one used last is the likeliest to be open still. */
@@ -107,20 +125,9 @@ export class OriginPool implements ConnectionOwner {
       this.serveQueue();
       return;
     }
-    this.resting.push(connection);
-    if (this.resting.length > 1) return;
-    // The first of the two comes before sockets are read again, the second after.
-    setImmediate(() => setImmediate(() => this.endRest()));
-  }
-
-  private endRest(): void {
-    const rested = this.resting.filter((connection) => !connection.isDestroyed);
-    this.resting = [];
-    for (const connection of rested) {
-      this.idle.push(connection);
-      this.idleConnections.add(connection);
-    }
-    this.serveQueue();
+    this.resting.add(connection);
+    this.restingConnections.add(connection);
+    if (this.queue.size > 0) this.restingConnections.hurry();
   }
 
   /**
@@ -139,10 +146,11 @@ export class OriginPool implements ConnectionOwner {
 
   private serveQueue(): void {
     for (const next of this.queue) {
-      if (this.busy.size + this.resting.length >= this.maxConnections) return;
+      const connection = this.freeConnection(this.queue.size - 1);
+      if (connection === undefined) return;
       this.queue.delete(next);
       next.queue = null;
-      this.carry(next, this.takeIdle() ?? this.newConnection());
+      this.carry(next, connection);
     }
   }
 }
