@@ -5,6 +5,8 @@ export interface ResponseHead {
   isHttp10: boolean;
   /** Lower-case names; several values of a name are joined by `, `. Bytes are ISO-8859-1 (RFC 9112 section 2.2). */
   headers: Map<string, string>;
+  /** The first of them; they are no list, and a date has a comma of its own (RFC 9110 section 10.2.3). */
+  retryAfter: string | null;
   /** Something in it broke the grammar, so that another reader might understand it differently. */
   isOdd: boolean;
 }
@@ -28,6 +30,7 @@ export function parseHead(text: string): ResponseHead | null {
   if (status === null) return null;
 
   const headers = new Map<string, string>();
+  let firstRetryAfter: string | undefined;
   let isOdd = false;
   let lastName: string | null = null;
   /** Of the last header: joined once, so that many folded lines cost no more than their bytes. */
@@ -37,6 +40,7 @@ export function parseHead(text: string): ResponseHead | null {
     const value =
       folded.length === 1 ? (folded[0] as string) : folded.filter((part) => part !== '').join(' ');
     const earlier = headers.get(lastName);
+    if (earlier !== undefined && lastName === 'retry-after') firstRetryAfter ??= earlier;
     headers.set(lastName, earlier === undefined ? value : `${earlier}, ${value}`);
     lastName = null;
   };
@@ -73,7 +77,8 @@ export function parseHead(text: string): ResponseHead | null {
     folded = [value];
   }
   addLast();
-  return { statusCode: Number(status[2]), isHttp10: status[1] === '0', headers, isOdd };
+  const retryAfter = firstRetryAfter ?? headers.get('retry-after') ?? null;
+  return { statusCode: Number(status[2]), isHttp10: status[1] === '0', headers, retryAfter, isOdd };
 }
 
 function lineAt(text: string, start: number, end: number): string {

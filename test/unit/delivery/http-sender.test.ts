@@ -123,9 +123,23 @@ describe('a response', () => {
     expect(result).toMatchObject({ statusCode: 202 });
   });
 
-  it('carries Retry-After as it was sent', async () => {
-    const date = 'Wed, 21 Oct 2026 07:28:00 GMT';
-    expect((await sendTo(answer(503, [`Retry-After: ${date}`]))).result).toMatchObject({ retryAfter: date });
+  it.each<[string, string[], string | null]>([
+    ['none', [], null],
+    ['seconds', ['Retry-After: 120'], '120'],
+    ['a date', ['Retry-After: Wed, 21 Oct 2026 07:28:00 GMT'], 'Wed, 21 Oct 2026 07:28:00 GMT'],
+    ['the first of two', ['Retry-After: 120', 'retry-after: 5'], '120'],
+    [
+      'the first of three',
+      ['Retry-After: Wed, 21 Oct 2026 07:28:00 GMT', 'retry-after: 5', 'retry-after: 6'],
+      'Wed, 21 Oct 2026 07:28:00 GMT',
+    ],
+    [
+      'a folded first one',
+      ['Retry-After: Wed,', ' 21 Oct 2026 07:28:00 GMT', 'retry-after: 5'],
+      'Wed, 21 Oct 2026 07:28:00 GMT',
+    ],
+  ])('carries Retry-After as it was sent: %s', async (_, headers, retryAfter) => {
+    expect((await sendTo(answer(503, headers))).result).toMatchObject({ retryAfter });
   });
 
   it.each([
