@@ -70,6 +70,8 @@ export function nearestName(given: string, known: readonly string[]): string | n
   let least = Math.max(1, Math.floor(name.length / 3)) + 1;
   for (const candidate of known) {
     if (candidate.length > MAX_LENGTH) continue;
+    // So many letters have to be added or left out at least.
+    if (Math.abs(name.length - candidate.length) >= least) continue;
     const distance = editDistance(name, candidate);
     if (distance < least) [nearest, least] = [candidate, distance];
   }
@@ -89,16 +91,22 @@ const snakeCase = (name: string): string =>
     .replace(/[\s-]+/g, '_')
     .toLowerCase();
 
+/** Of {@link editDistance}: one for all, since a body of unknown names has thousands of pairs to compare. */
+const row = new Uint8Array(MAX_LENGTH + 1);
+
 /** How many letters have to be added, left out or replaced (Levenshtein). */
 function editDistance(one: string, other: string): number {
-  let row = Array.from({ length: other.length + 1 }, (_, index) => index);
+  for (let j = 0; j <= other.length; j++) row[j] = j;
   for (let i = 1; i <= one.length; i++) {
-    const next = [i];
+    const letter = one.charCodeAt(i - 1);
+    let diagonal = i - 1;
+    row[0] = i;
     for (let j = 1; j <= other.length; j++) {
-      const replaced = (row[j - 1] as number) + (one[i - 1] === other[j - 1] ? 0 : 1);
-      next.push(Math.min(replaced, (row[j] as number) + 1, (next[j - 1] as number) + 1));
+      const above = row[j] as number;
+      const replaced = letter === other.charCodeAt(j - 1) ? diagonal : diagonal + 1;
+      row[j] = Math.min(replaced, above + 1, (row[j - 1] as number) + 1);
+      diagonal = above;
     }
-    row = next;
   }
-  return row.at(-1) as number;
+  return row[other.length] as number;
 }

@@ -38,8 +38,11 @@ class DtoPipe extends ValidationPipe {
       requireFewMembers(value);
       const isLookUp =
         metadata.type === 'query' || (metadata.metatype && Reflect.hasMetadata(LOOK_UP, metadata.metatype));
-      const errors = [...droppedFields(value, ''), ...(isLookUp ? [] : hiddenCharacters(value, ''))];
-      if (errors.length > 0) throw invalidRequest(named(errors));
+      const errors = [
+        ...named(droppedFields(value, '')),
+        ...(isLookUp ? [] : named(hiddenCharacters(value, ''))),
+      ];
+      if (errors.length > 0) throw invalidRequest(errors.slice(0, MAX_ERRORS));
     }
     return super.transform(value, metadata) as Promise<unknown>;
   }
@@ -54,8 +57,7 @@ export const validationPipe = new DtoPipe({
   stopAtFirstError: true,
   // Whose fields are known; it reaches no answer.
   validationError: { target: true },
-  exceptionFactory: (errors): Problem =>
-    invalidRequest(named(errors.flatMap((error) => fieldErrors(error, '')))),
+  exceptionFactory: (errors): Problem => invalidRequest(named(fieldErrors(errors, ''))),
 });
 
 /** @throws Problem invalid_request before every one of hundreds of thousands of fields is looked at several times */
@@ -74,11 +76,14 @@ function requireFewMembers(value: object): void {
   visit(value);
 }
 
-/** An answer does not grow with the mistakes of its request, nor with the names in it. */
-function named(errors: FieldError[]): FieldError[] {
-  return errors
-    .slice(0, MAX_ERRORS)
-    .map(({ path, message }) => ({ path: shortened(path), message: shortened(message) }));
+/** An answer does not grow with the mistakes of its request, nor with the names in it; further ones cost nothing. */
+function named(errors: Iterable<FieldError>): FieldError[] {
+  const first: FieldError[] = [];
+  for (const { path, message } of errors) {
+    first.push({ path: shortened(path), message: shortened(message) });
+    if (first.length === MAX_ERRORS) break;
+  }
+  return first;
 }
 
 const shortened = (text: string): string => (text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)}…` : text);
@@ -88,41 +93,53 @@ const shortened = (text: string): string => (text.length > MAX_TEXT ? `${text.sl
  * (`constructor`, `toString`, …), and `prototype`. A filter that lost its only field would match everything, and
  * metadata would come back incomplete.
  */
-function droppedFields(value: object, parent: string): FieldError[] {
-  return Object.entries(value).flatMap(([name, member]: [string, unknown]) => {
+function* droppedFields(value: object, parent: string): Generator<FieldError> {
+  for (const [name, member] of Object.entries(value) as [string, unknown][]) {
     const path = parent === '' ? name : `${parent}.${name}`;
     if (name in Object.prototype || name === 'prototype') {
-      return [{ path, message: 'is not allowed as the name of a field' }];
-    }
-    return typeof member === 'object' && member !== null ? droppedFields(member, path) : [];
-  });
+      yield { path, message: 'is not allowed as the name of a field' };
+    } else if (typeof member === 'object' && member !== null) yield* droppedFields(member, path);
+  }
 }
 
 /** Where people will read it, no field holds what they cannot see: every member of a body, so that none is forgotten. */
-function hiddenCharacters(value: object, parent: string): FieldError[] {
-  return Object.entries(value).flatMap(([name, member]: [string, unknown]) => {
-    if (parent === '' && DATA_FIELDS.has(name)) return [];
+function* hiddenCharacters(value: object, parent: string): Generator<FieldError> {
+  for (const [name, member] of Object.entries(value) as [string, unknown][]) {
+    if (parent === '' && DATA_FIELDS.has(name)) continue;
     const path = parent === '' ? name : Array.isArray(value) ? `${parent}[${name}]` : `${parent}.${name}`;
     const message =
       hiddenCharacterMessage(name) ?? (typeof member === 'string' ? hiddenCharacterMessage(member) : null);
-    if (message !== null) return [{ path, message }];
-    return typeof member === 'object' && member !== null ? hiddenCharacters(member, path) : [];
-  });
+    if (message !== null) yield { path, message };
+    else if (typeof member === 'object' && member !== null) yield* hiddenCharacters(member, path);
+  }
 }
 
-function fieldErrors(error: ValidationError, parent: string): FieldError[] {
-  const path = parent === '' ? error.property : `${parent}.${error.property}`;
-  const own = Object.entries(error.constraints ?? {}).map(([rule, message]) => ({
-    path,
-    message: rule === 'whitelistValidation' ? unknownField(error) : withoutName(message, error.property),
-  }));
-  return [...own, ...(error.children ?? []).flatMap((child) => fieldErrors(child, path))];
+function* fieldErrors(errors: ValidationError[], parent: string): Generator<FieldError> {
+  for (const error of errors) {
+    const path = parent === '' ? error.property : `${parent}.${error.property}`;
+    for (const [rule, message] of Object.entries(error.constraints ?? {})) {
+      const isUnknown = rule === 'whitelistValidation';
+      yield { path, message: isUnknown ? unknownField(error) : withoutName(message, error.property) };
+    }
+    yield* fieldErrors(error.children ?? [], path);
+  }
 }
 
 function unknownField({ target, property }: ValidationError): string {
-  if (target === undefined) return 'is not a known field';
-  const metadata = getMetadataStorage().getTargetValidationMetadatas(target.constructor, '', true, false);
-  return notKnown(property, [...new Set(metadata.map(({ propertyName }) => propertyName))]);
+  return target === undefined ? 'is not a known field' : notKnown(property, knownFields(target));
+}
+
+/** The names that each DTO class has; there are as many entries as classes. */
+const fieldsOf = new WeakMap<object, readonly string[]>();
+
+function knownFields({ constructor: dto }: object): readonly string[] {
+  let fields = fieldsOf.get(dto);
+  if (fields === undefined) {
+    const metadata = getMetadataStorage().getTargetValidationMetadatas(dto, '', true, false);
+    fields = [...new Set(metadata.map(({ propertyName }) => propertyName))];
+    fieldsOf.set(dto, fields);
+  }
+  return fields;
 }
 
 /** class-validator begins its messages with the property, which the path already says. */

@@ -46,6 +46,8 @@ const DIRECT: Shape = {
 };
 
 const MAX_BATCH = 1_000;
+/** Unknown fields that a refusal names: of an event by itself, and of each one in a batch, which may be a thousand. */
+const MAX_UNKNOWN = { alone: 10, inBatch: 2 };
 /** Whoever may hand in events could else take the key of a delivery that a source has yet to receive. */
 const SOURCE_PREFIX = 'source:';
 
@@ -198,14 +200,16 @@ function identifier(value: unknown, path: string, errors: FieldError[]): string 
   return null;
 }
 
+/** The first ones: an event may have hundreds of thousands. */
 function unknownFields(value: object, known: readonly string[], parent: string): FieldError[] {
-  return Object.keys(value)
-    .filter((name) => !known.includes(name))
-    .slice(0, 10)
-    .map((name) => ({
-      path: within(parent, name.slice(0, 100)),
-      message: notKnown(name, known),
-    }));
+  const errors: FieldError[] = [];
+  const most = parent === '' ? MAX_UNKNOWN.alone : MAX_UNKNOWN.inBatch;
+  for (const name of Object.keys(value)) {
+    if (known.includes(name)) continue;
+    errors.push({ path: within(parent, name.slice(0, 100)), message: notKnown(name, known) });
+    if (errors.length === most) break;
+  }
+  return errors;
 }
 
 const within = (parent: string, field: string): string => (parent === '' ? field : `${parent}.${field}`);

@@ -90,6 +90,17 @@ describe('readDirectEvent', () => {
 });
 
 describe('readBatch', () => {
+  it('names few unknown fields of each event', () => {
+    const event = JSON.stringify(
+      Object.fromEntries(Array.from({ length: 20 }, (_, index) => [`x${index}`, 1])),
+    );
+    const [batched] = readBatch(body(`{"events":[${event}]}`), LIMIT) as [Problem];
+    const unknown = ({ errors }: Problem) =>
+      errors.filter(({ message }) => message.startsWith('is not a known'));
+    expect(unknown(batched)).toHaveLength(2);
+    expect(unknown(problemOf(() => readEvent(body(event), undefined, LIMIT)))).toHaveLength(10);
+  });
+
   it('reads each event by itself, a bad one being a problem in its place', () => {
     const events = readBatch(
       body(
