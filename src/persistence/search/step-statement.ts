@@ -9,7 +9,8 @@ import type { Direction, Interval, StepRequest } from './step-request.js';
 const DELIVERIES_AN_ENTRY = 5;
 /**
  * Of the payloads that one step looks into, but for the last one: so many for each entry, and no more than the other. The
- * worst that a payload can hold takes a tenth of a second a mebibyte (test/integration/search-budget.test.ts).
+ * worst payloads of a mebibyte (test/integration/search-budget.test.ts) took up to 0.2 s for one value and up to 0.8 s for
+ * five, on two busy cores (docs/decisions/0031-reads-have-a-budget.md); a step that takes too long is cancelled.
  */
 const BYTES_AN_ENTRY = 2_600;
 const MAX_BYTES = 2 * 1_048_576;
