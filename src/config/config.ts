@@ -86,7 +86,7 @@ const VARIABLES = {
 
   QUEUE_MAXSIZE: wholeNumber(10_000, 1, 1_000_000),
   MAX_PAYLOAD_BYTES: wholeNumber(1_048_576, 1_024, 64 * 1_048_576),
-  MAX_HOPS: wholeNumber(8, 1, 100),
+  MAX_HOPS: wholeNumber(4, 1, 100),
   MAX_BATCH_BYTES: wholeNumber(16 * 1_048_576, 1_024, 256 * 1_048_576),
 
   RETENTION_HOURS: decimal(72, 1, 24 * 365),

@@ -12,6 +12,9 @@ export const MAX_BYTES = 256 * 1024;
 /** Informational answers (1xx) before the final one. */
 export const MAX_INFORMATIONAL = 16;
 
+/** Pieces of a chunked body: each costs work of its own, however few bytes it has. */
+export const MAX_CHUNKS = 4_096;
+
 const CR = 13;
 const LF = 10;
 const PREFIX = Buffer.from('HTTP/1.');
@@ -44,6 +47,7 @@ export class ResponseParser {
   private framing: ResponseFraming | null = null;
   private readonly chunks = new ChunkedBody();
   private keepLimit = TEXT_BYTES_KEPT;
+  private chunkCount = 0;
   private informational = 0;
   /** The head so far, in a buffer that doubles, and from where on the end of the head is looked for. */
   private pending = EMPTY;
@@ -181,12 +185,20 @@ export class ResponseParser {
       this.finish();
       this.isExact &&= part.length === bytes.length;
     } else {
-      const used = this.chunks.push(bytes, 0, (part) => this.keep(part));
+      const used = this.chunks.push(bytes, 0, (part) => this.keepChunk(part));
       if (this.chunks.state === 'broken') this.stop('its chunks are invalid');
       if (this.chunks.state !== 'done') return;
       this.finish();
       this.isExact &&= used === bytes.length;
     }
+  }
+
+  /** @returns whether more is wanted */
+  private keepChunk(part: Buffer): boolean {
+    this.chunkCount += 1;
+    if (this.chunkCount <= MAX_CHUNKS) return this.keep(part);
+    this.stop(`more than ${MAX_CHUNKS} chunks`);
+    return false;
   }
 
   /** @returns whether more is wanted */

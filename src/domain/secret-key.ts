@@ -22,5 +22,9 @@ export function keyOfSecret(secret: string): Buffer {
     : Buffer.from(secret, 'utf8');
 }
 
-/** Whether a key is too short to show anything, whatever was stored before keys had a least length. */
-export const isWeakKey = (key: Buffer): boolean => key.length < MIN_KEY_BYTES;
+/**
+ * Whether a key shows nothing, whatever was stored before such keys were refused: it is too short, or all zeros: HMAC pads
+ * its key with zeros (RFC 2104 section 2), so such a key is the same as one of no bytes.
+ */
+export const isWeakKey = (key: Buffer): boolean =>
+  key.length < MIN_KEY_BYTES || key.every((byte) => byte === 0);

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { looksSealed } from './encryption.js';
-import { isPlainSecret, keyOfSecret, PLAIN_SECRET_RULE, WHSEC } from './secret-key.js';
+import { isPlainSecret, isWeakKey, keyOfSecret, PLAIN_SECRET_RULE, WHSEC } from './secret-key.js';
 
 const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
 /** Key length that the Standard Webhooks specification asks for, in bytes. */
@@ -77,7 +77,7 @@ const MISTAKES: readonly { isMade: (secret: string) => boolean; problem: string 
   },
   {
     isMade: (secret) => secretFormat(secret) === 'base64' && !isKeyOfWhsec(keyOfSecret(secret)),
-    problem: `must have ${MIN_WHSEC_BYTES} to ${MAX_WHSEC_BYTES} bytes in base64 after whsec_`,
+    problem: `must have ${MIN_WHSEC_BYTES} to ${MAX_WHSEC_BYTES} bytes in base64 after whsec_, not all of them zero`,
   },
   {
     isMade: (secret) => secretFormat(secret) === 'raw' && !isPlainSecret(secret),
@@ -95,6 +95,6 @@ const ENCODINGS: readonly { name: string; isLikely: (secret: string) => boolean 
   },
 ];
 
-function isKeyOfWhsec({ length }: Buffer): boolean {
-  return length >= MIN_WHSEC_BYTES && length <= MAX_WHSEC_BYTES;
+function isKeyOfWhsec(key: Buffer): boolean {
+  return key.length >= MIN_WHSEC_BYTES && key.length <= MAX_WHSEC_BYTES && !isWeakKey(key);
 }

@@ -140,7 +140,7 @@ function answerAgain(reply: FastifyReply, { status, location, body }: KeptAnswer
 function fingerprintOf(request: FastifyRequest): Buffer {
   const { method, url, rawBody = Buffer.alloc(0) } = request;
   const caller = callerOf(request);
-  const actor = caller.kind === 'tenant' ? caller.keyId : caller.kind;
+  const actor = caller.kind === 'tenant' ? caller.keyId : `operator ${caller.name}`;
   return hash('sha256', Buffer.concat([Buffer.from(`${actor} ${method} ${url}\n`), rawBody]), 'buffer');
 }
 

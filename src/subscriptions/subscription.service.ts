@@ -35,6 +35,8 @@ import {
 
 /** Different event types with a `*`, in all subscriptions of a tenant. */
 const MAX_PATTERNS = 2_000;
+/** Tries to change a target while other requests change it. */
+const MAX_MOVES = 5;
 
 /** A tenant's subscriptions. Each method that takes an id throws Problem not_found when it is not the tenant's. */
 @Injectable()
@@ -237,8 +239,9 @@ export class SubscriptionService {
     columns: Partial<UnsealedSubscription>,
     givenSecret: string | undefined,
   ): Promise<ChangedSubscriptionResponse> {
-    const moved = await this.movedTarget(tenantId, id, columns.targetUrl);
-    if (!(await this.subscriptions.update(tenantId, id, { ...columns, ...moved }))) {
+    if (this.config.requiresVerification && columns.targetUrl !== undefined) {
+      await this.move(tenantId, id, { ...columns, targetUrl: columns.targetUrl });
+    } else if (!(await this.subscriptions.update(tenantId, id, columns))) {
       throw notFound('subscription', id);
     }
     this.cache.forget(tenantId);
@@ -247,15 +250,24 @@ export class SubscriptionService {
     return new ChangedSubscriptionResponse(await this.find(tenantId, id), givenSecret);
   }
 
-  /** Another target has to be asked anew, also where only its path is another. */
-  private async movedTarget(
+  /**
+   * Another target has to be asked anew, also where only its path is another. What it was verified for is compared in the
+   * statement that changes it: a change at the same time must not leave a new target with the old one's verification.
+   */
+  private async move(
     tenantId: string,
     id: string,
-    targetUrl: string | undefined,
-  ): Promise<Partial<UnsealedSubscription>> {
-    if (!this.config.requiresVerification || targetUrl === undefined) return {};
-    const { targetUrl: before } = await this.find(tenantId, id);
-    return before === targetUrl ? {} : unverifiedTarget(true, new Date(systemClock.now()));
+    columns: Partial<UnsealedSubscription> & { targetUrl: string },
+  ): Promise<void> {
+    for (let tries = 0; tries < MAX_MOVES; tries++) {
+      const { targetUrl: before } = await this.find(tenantId, id);
+      const isSame = before === columns.targetUrl;
+      const changes = isSame
+        ? columns
+        : { ...columns, ...unverifiedTarget(true, new Date(systemClock.now())) };
+      if (await this.subscriptions.update(tenantId, id, changes, before)) return;
+    }
+    throw new Problem('conflict', 'The target_url of this subscription is being changed by other requests.');
   }
 
   /** In the background. Deliveries that this does not reach come to the engine at their own time. */

@@ -34,8 +34,8 @@ export type Verdict =
 
 const DEFAULT_TYPE = 'webhook';
 const MAX_TYPE_LENGTH = 256;
-/** As of ids that are handed in: without control characters. */
-const IDENTIFIER = /^[^\p{Cc}\p{Cs}]{1,256}$/u;
+/** As of ids that are handed in: without control and format characters, which a reader would not see. */
+const IDENTIFIER = /^[^\p{Cc}\p{Cs}\p{Cf}\u2028\u2029]{1,256}$/u;
 const CONTENT_TYPE = /^[\x20-\x7e]{1,256}$/;
 const UNKNOWN_CONTENT = 'application/octet-stream';
 

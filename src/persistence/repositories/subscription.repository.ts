@@ -119,9 +119,19 @@ export class SubscriptionRepository {
     return counts ?? { subscriptions: 0, sameUrl: 0, patterns: 0 };
   }
 
-  /** Writes the given columns and no other. @returns whether there was such a subscription */
-  async update(tenantId: string, id: string, changes: Partial<UnsealedSubscription>): Promise<boolean> {
-    const { affected } = await this.subscriptions.update({ tenantId, id }, {
+  /**
+   * Writes the given columns and no other.
+   * @param targetUrl where given, only while it is the present one
+   * @returns whether there was such a subscription
+   */
+  async update(
+    tenantId: string,
+    id: string,
+    changes: Partial<UnsealedSubscription>,
+    targetUrl?: string,
+  ): Promise<boolean> {
+    const which = { tenantId, id, ...(targetUrl !== undefined && { targetUrl }) };
+    const { affected } = await this.subscriptions.update(which, {
       ...this.secrets.seal(changes, { tenantId, id }),
       updatedAt: new Date(),
     } as QueryDeepPartialEntity<SubscriptionEntity>);

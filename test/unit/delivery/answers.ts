@@ -19,6 +19,7 @@ const WHOLE = `${OK}${LENGTH_2}`;
 const INCOMPLETE = 'the answer was not complete:';
 const CLOSED = `once, ${INCOMPLETE} the connection was closed`;
 const NO_END = `once, ${INCOMPLETE} it had no end`;
+const TOO_MANY_CHUNKS = `once, ${INCOMPLETE} more than 4096 chunks`;
 const CHUNKS = `once, ${INCOMPLETE} its chunks are invalid`;
 const LENGTH = `once, ${INCOMPLETE} its Content-Length is invalid`;
 
@@ -132,6 +133,12 @@ export const ANSWERS: Answer[] = [
     'Chunked in capitals',
     `${OK}Transfer-Encoding: CHUNKED\r\n\r\n2\r\nok\r\n0\r\n\r\n`,
     '200 "ok" again',
+  ),
+  whole(
+    '4,097 chunks',
+    `${CHUNKED}${'1\r\na\r\n'.repeat(4_097)}0\r\n\r\n`,
+    `200 "4096 a" ${TOO_MANY_CHUNKS}`,
+    HEAD_DECIDES,
   ),
   whole('a chunk extension', `${CHUNKED}2;a=b\r\nok\r\n0\r\n\r\n`, '200 "ok" again'),
   whole('a space after a size', `${CHUNKED}2 \r\nok\r\n0\r\n\r\n`, '200 "ok" again', LENIENT),

@@ -56,6 +56,7 @@ describe('a form that is a mistake is refused with its reason', () => {
     ['quotation marks', `"${whsec(32)}"`, 'leave out what stands before'],
     ['an assignment', `SECRET=${whsec(32)}`, 'leave out what stands before'],
     ['capital letters', whsec(32).replace('whsec', 'WHSEC'), 'lower case'],
+    ['a key of zeros', `whsec_${Buffer.alloc(32).toString('base64')}`, 'not all of them zero'],
     ['an asymmetric private key', `whsk_${BYTES.toString('base64')}`, 'asymmetric'],
     ['an asymmetric public key', `whpk_${BYTES.toString('base64')}`, 'asymmetric'],
     ['a newline at the end', `${whsec(24)}\n`, 'white space'],
