@@ -116,10 +116,10 @@ function scaled(number: string): bigint {
   return BigInt(whole + fraction) * 10n ** BigInt(Number(exponent) - fraction.length + 400);
 }
 
-/** Of ten runs: what else the machine does only adds. */
+/** Of thirty runs: what else the machine does only adds. */
 function leastMs(run: () => unknown): number {
   return Math.min(
-    ...Array.from({ length: 10 }, () => {
+    ...Array.from({ length: 30 }, () => {
       const start = performance.now();
       run();
       return performance.now() - start;
