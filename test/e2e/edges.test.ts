@@ -254,12 +254,16 @@ describe('sizes', () => {
   });
 });
 
-it('takes the last of several members with one name, in what it reads and in what it delivers', async () => {
+it('refuses a member that comes twice in what it reads, and leaves those of a payload as they are', async () => {
   const target = { target_url: `${simulator.url}/ok/twice`, event_types: ['second'] };
   await tenant.request('POST', '/subscriptions', target);
-  const text = '{"event_type":"first","payload":1,"event_type":"second","payload":{"a":1,"a":2}}';
-  const { body } = await tenant.request('POST', '/events', text);
-  expect(body).toMatchObject({ event_type: 'second' });
+  const twice = '{"event_type":"first","event_type":"second","payload":{}}';
+  expect(await tenant.request('POST', '/events', twice)).toMatchObject({
+    status: 422,
+    body: { errors: [{ path: 'event_type', message: expect.any(String) }] },
+  });
+  const text = '{"event_type":"second","payload":{"a":1,"a":2}}';
+  expect(await tenant.request('POST', '/events', text)).toMatchObject({ status: 202 });
   await simulator.waitFor(() => simulator.countOn('/ok/twice') === 1);
   // A payload is none of our business: it goes on as it came.
   expect(simulator.receivedOn('/ok/twice')[0]!.body.toString()).toBe('{"a":1,"a":2}');

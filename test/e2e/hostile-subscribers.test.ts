@@ -24,12 +24,14 @@ const SAMPLES = SUBSCRIBERS >= 200 ? 1_000 : 250;
 const PAUSE_MS = 5;
 /** Between two events of the hostile tenant, each of which goes to all subscribers: several exchanges with each at once. */
 const ATTACK_EVERY_MS = 1_000;
+/** The long form has the machine for itself; the other runs beside other tests, and shows that nothing stands still. */
+const IS_LONG = process.env['HOSTILE'] !== undefined;
 /**
  * Milliseconds that a p99 may be longer by, beside the factor. On two processors, four busy processes (service,
  * PostgreSQL, subscribers, this one) wait for one another's time slices of about 4 ms: two of them at the p99.
  */
-const FLOOR_MS = 10;
-const MAX_FACTOR = 3;
+const FLOOR_MS = IS_LONG ? 10 : 100;
+const MAX_FACTOR = IS_LONG ? 3 : 10;
 const ROUNDS = 3;
 
 type Measured = Record<'ingest' | 'arrival' | 'ready', Percentiles>;
