@@ -75,7 +75,7 @@ it.each<[string, Behaviour]>([
   const { server, send } = await aPair(behave);
   for (let i = 0; i < 5; i += 1) {
     expect(await send()).toMatchObject({ kind: 'response', statusCode: 500 });
-    await vi.waitFor(() => expect(server.open.size).toBe(0));
+    await vi.waitFor(() => expect(server.open.size).toBe(0), 60_000);
   }
   expect(server.connections).toBe(5);
 });
@@ -85,7 +85,7 @@ it('a server that sends what nothing asked for, once, is not trusted with a seco
   await Promise.all([send(), send(), send()]);
   expect(server.open.size).toBe(3);
   for (const socket of [...server.open].slice(0, 1)) socket.write('H');
-  await vi.waitFor(() => expect(server.open.size).toBe(0));
+  await vi.waitFor(() => expect(server.open.size).toBe(0), 60_000);
 
   for (let i = 0; i < 5; i += 1) expect(await send()).toMatchObject({ statusCode: 200 });
   expect(server.connections).toBe(8);
@@ -124,5 +124,5 @@ it('a request that a kept connection answers before it was sent goes over a new 
 it('unused connections of a tenant are bounded, and the one that waited longest is closed', async () => {
   const { server, send } = await aPair(answer(200));
   await Promise.all(Array.from({ length: MAX_IDLE_OF_A_TENANT + 20 }, () => send()));
-  await vi.waitFor(() => expect(server.open.size).toBe(MAX_IDLE_OF_A_TENANT));
+  await vi.waitFor(() => expect(server.open.size).toBe(MAX_IDLE_OF_A_TENANT), 60_000);
 });
