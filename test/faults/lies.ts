@@ -31,17 +31,18 @@ function feed(socket: Socket, chunk: string, everyMs: number): void {
 }
 
 export const LIES: Record<LieKind, Lie[]> = {
+  // The head of an answer decides: with one that says yes, what follows may break off or have no end.
   'broken off': [
     lie(false, (socket) => socket.resetAndDestroy()),
     lie(false, (socket) => socket.end()),
-    lie(false, (socket) => socket.end(`${head('200 OK', 'content-length: 100')}only this`)),
-    lie(false, (socket) => socket.end(head('200 OK', 'content-length: 10'))),
-    lie(false, (socket) => socket.end(`${head('200 OK', 'transfer-encoding: chunked')}5\r\nhello\r\n`)),
+    lie(true, (socket) => socket.end(`${head('200 OK', 'content-length: 100')}only this`)),
+    lie(true, (socket) => socket.end(head('200 OK', 'content-length: 10'))),
+    lie(true, (socket) => socket.end(`${head('200 OK', 'transfer-encoding: chunked')}5\r\nhello\r\n`)),
     lie(false, (socket) => socket.end('220 mail.example.com ESMTP\r\n')),
   ],
   'without end': [
     lie(false, () => undefined),
-    lie(false, (socket) => {
+    lie(true, (socket) => {
       socket.write(head('200 OK', 'content-length: 100000'));
       feed(socket, '.', 100);
     }),
