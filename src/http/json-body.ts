@@ -3,7 +3,7 @@ import { isUtf8 } from 'node:buffer';
 import type { IncomingHttpHeaders } from 'node:http';
 import { markedEncoding, withoutMark } from '../domain/byte-order-mark.js';
 import { foreignCharset, isJsonType } from '../domain/content-type.js';
-import { invalidRequest, Problem } from '../domain/errors.js';
+import { type FieldError, invalidRequest, Problem } from '../domain/errors.js';
 import { inexactPlaces } from '../domain/json-exactness.js';
 import { exceededLimit, JsonLimits } from '../domain/json-cost.js';
 import type { BodyRoom } from './body-room.js';
@@ -56,7 +56,7 @@ export function acceptBodies(server: FastifyInstance, room: BodyRoom): void {
         const body = takesRawBody ? whole : withoutMark(whole);
         if (body.length > 0) request.rawBody = body;
         const value = takesRawBody || body.length === 0 ? undefined : parseJson(body);
-        if (value !== undefined && !takesPayloads) requireExact(body, !keepsNothing);
+        if (!takesPayloads) noteInexact(value, body, !keepsNothing);
         done(null, value);
       } catch (error) {
         done(error as Error);
@@ -101,10 +101,19 @@ function notUtf8(body: Buffer): Problem {
   return new Problem('malformed_json', `The body is ${what}: send the JSON in UTF-8.`);
 }
 
-/** @throws Problem invalid_request naming what would come back altered, or be dropped */
-function requireExact(body: Buffer, exactNumbers: boolean): void {
+const inexact = new WeakMap<object, FieldError[]>();
+
+/** For the route that reads the body, if one does: a path that leads nowhere is said before. */
+function noteInexact(value: unknown, body: Buffer, exactNumbers: boolean): void {
+  if (typeof value !== 'object' || value === null) return;
   const places = inexactPlaces(body, { exactNumbers });
-  if (places.length > 0) throw invalidRequest(places);
+  if (places.length > 0) inexact.set(value, places);
+}
+
+/** @throws Problem invalid_request naming what of a parsed body would come back altered, or be dropped */
+export function requireExact(value: object): void {
+  const places = inexact.get(value);
+  if (places) throw invalidRequest(places);
 }
 
 function tooMuch(exceeded: keyof JsonLimits): Problem {

@@ -3,7 +3,7 @@ import { getMetadataStorage, ValidationError } from 'class-validator';
 import { FieldError, invalidRequest, Problem } from '../domain/errors.js';
 import { hiddenCharacterMessage } from '../domain/hidden-characters.js';
 import { notKnown } from '../domain/nearest-name.js';
-import { emptyBody } from './json-body.js';
+import { emptyBody, requireExact } from './json-body.js';
 
 const OPTIONAL_BODY = 'optionalBody';
 const LOOK_UP = 'lookUp';
@@ -24,9 +24,19 @@ export const OptionalBody = (): ClassDecorator => SetMetadata(OPTIONAL_BODY, tru
 export const LookUp = (): ClassDecorator => SetMetadata(LOOK_UP, true);
 
 class DtoPipe extends ValidationPipe {
-  override transform(value: unknown, metadata: ArgumentMetadata): Promise<unknown> {
+  /** Nest runs the pipes of a route at once, and the first refusal counts: that of an id in the path goes before. */
+  override async transform(value: unknown, metadata: ArgumentMetadata): Promise<unknown> {
+    try {
+      return await this.check(value, metadata);
+    } catch (refusal) {
+      await new Promise((resolve) => setImmediate(resolve));
+      throw refusal;
+    }
+  }
+
+  private async check(value: unknown, metadata: ArgumentMetadata): Promise<unknown> {
     // What a decorator of ours took from the request, checked there.
-    if (metadata.type === 'custom') return Promise.resolve(value);
+    if (metadata.type === 'custom') return value;
     // The base class lets null, and an absent body, stand for an empty one.
     const mayBeAbsent = metadata.metatype && Reflect.hasMetadata(OPTIONAL_BODY, metadata.metatype);
     const isAbsent = value === undefined && mayBeAbsent;
@@ -35,6 +45,7 @@ class DtoPipe extends ValidationPipe {
       if (typeof value !== 'object' || value === null || Array.isArray(value)) {
         throw invalidRequest([{ path: 'body', message: 'must be a JSON object' }]);
       }
+      requireExact(value);
       requireFewMembers(value);
       const isLookUp =
         metadata.type === 'query' || (metadata.metatype && Reflect.hasMetadata(LOOK_UP, metadata.metatype));
@@ -44,7 +55,7 @@ class DtoPipe extends ValidationPipe {
       ];
       if (errors.length > 0) throw invalidRequest(errors.slice(0, MAX_ERRORS));
     }
-    return super.transform(value, metadata) as Promise<unknown>;
+    return (await super.transform(value, metadata)) as unknown;
   }
 }
 

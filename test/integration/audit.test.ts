@@ -432,8 +432,8 @@ describe('an entry', () => {
         fields: ['description', '?'],
         user_agent: 'caf??tab',
         ip: '127.0.0.1',
-        // For the body. The path alone would be one that does not exist.
-        result: 'invalid_request',
+        // The path comes before the body.
+        result: 'not_found',
       },
     ]);
     const { entries: others } = await send(tenant, 'PATCH', '/subscriptions/%00%0a', { description: 'x' });
