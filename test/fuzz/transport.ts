@@ -57,6 +57,7 @@ export class Transport {
     const head = Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1');
     return new Promise((resolve, reject) => {
       const chunks: Buffer[] = [];
+      let isReset = false;
       const socket = connect(Number(this.address.port), this.address.hostname);
       socket.setTimeout(ANSWER_TIMEOUT_MS, () => {
         // Something announced more than it sent: a server may wait for the rest for longer than we do.
@@ -65,8 +66,15 @@ export class Transport {
       socket.on('data', (chunk) => chunks.push(chunk));
       socket.on('error', (error: NodeJS.ErrnoException) => {
         if (!['ECONNRESET', 'EPIPE'].includes(error.code ?? '')) reject(error);
+        isReset = true;
       });
-      socket.on('close', () => resolve(parsedAnswer(Buffer.concat(chunks))));
+      socket.on('close', () => {
+        const answer = parsedAnswer(Buffer.concat(chunks));
+        // A reset overtakes what was sent before it (RFC 9112 section 9.6), where a body was sent that nothing reads.
+        const isCut =
+          isReset && Buffer.byteLength(answer?.text ?? '') < Number(answer?.headers['content-length'] ?? 0);
+        resolve(isCut ? undefined : answer);
+      });
       socket.write(head);
       // Half closed, so that a body that is shorter than announced is seen to end.
       socket.end(body);
