@@ -26,6 +26,7 @@ export class Judge {
       .sort((one, other) => one.path.split('{').length - other.path.split('{').length)
       .map((operation) => ({
         operation,
+        // The router takes an empty segment for a parameter, too.
         pattern: new RegExp(`^${operation.path.replace(/\{\w+\}/g, '[^/]+')}/?$`),
       }));
   }
