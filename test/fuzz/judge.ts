@@ -27,7 +27,7 @@ export class Judge {
       .map((operation) => ({
         operation,
         // The router takes an empty segment for a parameter, too.
-        pattern: new RegExp(`^${operation.path.replace(/\{\w+\}/g, '[^/]+')}/?$`),
+        pattern: new RegExp(`^${operation.path.replace(/\{\w+\}/g, '[^/]*')}/?$`),
       }));
   }
 
