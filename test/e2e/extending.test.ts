@@ -9,7 +9,7 @@ import { createDatabase } from '../support/database.js';
 import { ENCRYPTION_KEY } from '../support/encryption-key.js';
 import { codeBlocks, readDocument, ROOT } from '../support/markdown.js';
 import { ADMIN_KEY, client, type TestTenant } from '../support/posthorn.js';
-import { waitFor } from '../support/wait-for.js';
+import { CannotHappen, waitFor } from '../support/wait-for.js';
 
 const TREE = [
   'src',
@@ -123,7 +123,8 @@ describe('the service with the module', () => {
     service.stderr!.on('data', (chunk: Buffer) => (output += chunk.toString()));
     url = await waitFor(
       () => {
-        if (service.exitCode !== null) throw new Error(`it ended with ${service.exitCode}:\n${output}`);
+        if (service.exitCode !== null)
+          throw new CannotHappen(`it ended with ${service.exitCode}:\n${output}`);
         return /API +(http:\S+)\/api\/v1/.exec(output)?.[1]?.replace('localhost', '127.0.0.1');
       },
       { what: 'the service to start' },

@@ -9,7 +9,7 @@ import { createDatabase } from '../support/database.js';
 import { DataFolder } from '../support/process.js';
 import { freshRedis } from '../support/redis.js';
 import { Rows } from '../support/rows.js';
-import { waitFor } from '../support/wait-for.js';
+import { CannotHappen, waitFor } from '../support/wait-for.js';
 
 let folder: DataFolder;
 let child: ChildProcess;
@@ -111,7 +111,7 @@ describe('a start says', () => {
   const isReady = () =>
     waitFor(
       () => {
-        if (child.exitCode !== null) throw new Error(output);
+        if (child.exitCode !== null) throw new CannotHappen(output);
         return output.includes('Metrics ');
       },
       { what: 'the service to be ready' },

@@ -26,8 +26,7 @@ export class Judge {
       .sort((one, other) => one.path.split('{').length - other.path.split('{').length)
       .map((operation) => ({
         operation,
-        // The router takes an empty segment for a parameter, too.
-        pattern: new RegExp(`^${operation.path.replace(/\{\w+\}/g, '[^/]*')}/?$`),
+        pattern: new RegExp(`^${operation.path.replace(/\{\w+\}/g, '[^/]*')}$`),
       }));
   }
 
@@ -60,7 +59,8 @@ export class Judge {
   }
 
   private operationAt({ method, target }: FuzzRequest): Operation | undefined {
-    const path = target.split(/[?#]/)[0]!;
+    // As the router does: the last slash counts for nothing, and any other empty segment for a parameter.
+    const path = target.split(/[?#]/)[0]!.replace(/(?<=.)\/$/, '');
     const wanted = method === 'HEAD' ? 'GET' : method;
     return this.routes.find(({ operation, pattern }) => operation.method === wanted && pattern.test(path))
       ?.operation;

@@ -14,7 +14,7 @@ import { execute, withDatabase } from '../support/database.js';
 import { ENCRYPTION_KEY } from '../support/encryption-key.js';
 import { client, type Client } from '../support/posthorn.js';
 import { freshRedis } from '../support/redis.js';
-import { waitFor } from '../support/wait-for.js';
+import { CannotHappen, waitFor } from '../support/wait-for.js';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const ROLES = ['api', 'worker', 'scheduler'] as const;
@@ -240,7 +240,7 @@ describe('the command of the image', () => {
     const http = client(`http://127.0.0.1:${env.PORT}`);
     await waitFor(
       async () => {
-        if (child.exitCode !== null) throw new Error(output);
+        if (child.exitCode !== null) throw new CannotHappen(output);
         return (await http.request('GET', '/ready')).status === 200;
       },
       { what: `${role} to be ready` },

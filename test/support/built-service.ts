@@ -4,7 +4,7 @@ import { builtMain } from './build.js';
 import { createDatabase } from './database.js';
 import { ENCRYPTION_KEY } from './encryption-key.js';
 import { ADMIN_KEY, client, type Client } from './posthorn.js';
-import { waitFor } from './wait-for.js';
+import { CannotHappen, waitFor } from './wait-for.js';
 
 /** The built service in a process of its own, on a database of the tests' PostgreSQL. */
 export interface BuiltService {
@@ -58,7 +58,7 @@ export async function startBuiltService({
   process.once('exit', endWithUs);
   const url = await waitFor(
     () => {
-      if (child.exitCode !== null) throw new Error(`It ended with ${child.exitCode}:\n${said.stderr}`);
+      if (child.exitCode !== null) throw new CannotHappen(`It ended with ${child.exitCode}:\n${said.stderr}`);
       return /Health +(http:\S+)\/health/.exec(said.stderr)?.[1]?.replace('localhost', '127.0.0.1');
     },
     { what: 'Posthorn to start' },

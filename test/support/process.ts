@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { builtMain } from './build.js';
 import { type Client, client } from './posthorn.js';
-import { waitFor } from './wait-for.js';
+import { CannotHappen, waitFor } from './wait-for.js';
 
 /** Posthorn as a user runs it: the built main.js in a process of its own, with the embedded Postgres. */
 export interface PosthornProcess {
@@ -68,7 +68,7 @@ export class DataFolder {
     );
     const shown = await waitFor(
       () => {
-        if (child.exitCode !== null) throw new Error(`it ended with ${child.exitCode}:\n${output}`);
+        if (child.exitCode !== null) throw new CannotHappen(`it ended with ${child.exitCode}:\n${output}`);
         return /API +(http:\S+)\/api\/v1/.exec(output)?.[1];
       },
       { what: 'Posthorn to start' },
