@@ -3,7 +3,7 @@ const layers = [
   ['domain'],
   ['config'],
   ['persistence', 'queue', 'observability', 'limits'],
-  ['http'],
+  ['http', 'schedule'],
   [
     'tenants',
     'subscriptions',

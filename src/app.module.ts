@@ -1,5 +1,4 @@
 import { DynamicModule, Module, Type } from '@nestjs/common';
-import { ScheduleModule } from '@nestjs/schedule';
 import type { Logger } from 'pino';
 import { AuditModule } from './audit/audit.module.js';
 import { CleanupModule } from './cleanup/cleanup.module.js';
@@ -13,6 +12,7 @@ import { LimitsModule } from './limits/limits.module.js';
 import { ObservabilityModule } from './observability/observability.module.js';
 import { PersistenceModule } from './persistence/persistence.module.js';
 import { QueueModule } from './queue/queue.module.js';
+import { ScheduleModule } from './schedule/schedule.module.js';
 import { StatisticsModule, StatisticsFoldModule } from './statistics/statistics.module.js';
 import { SourceModule } from './sources/source.module.js';
 import { StatusModule } from './status/status.module.js';
@@ -52,7 +52,7 @@ export class AppModule {
         PersistenceModule,
         config.redisUrl === null ? QueueModule.inProcess() : QueueModule.bull(config),
         config.redisUrl === null ? LimitsModule.inProcess() : LimitsModule.redis(),
-        ScheduleModule.forRoot(),
+        ScheduleModule,
         HttpModule,
         ...features,
       ],

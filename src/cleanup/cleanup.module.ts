@@ -1,9 +1,10 @@
 import { Module } from '@nestjs/common';
-import { CleanupSchedule } from './cleanup.schedule.js';
 import { CleanupService } from './cleanup.service.js';
+import { CleanupTask } from './cleanup.task.js';
+import { PartitionsTask } from './partitions.task.js';
 import { TenantPurge } from './tenant-purge.js';
-import { TenantRemovalService } from './tenant-removal.service.js';
+import { TenantRemovalTask } from './tenant-removal.task.js';
 
-/** Retention, and what becomes of deleted tenants: for the scheduler alone. Needs SchedulerRegistry from the application module. */
-@Module({ providers: [CleanupService, CleanupSchedule, TenantPurge, TenantRemovalService] })
+/** Retention, and the removal of deleted tenants: for the scheduler alone. */
+@Module({ providers: [CleanupService, CleanupTask, PartitionsTask, TenantPurge, TenantRemovalTask] })
 export class CleanupModule {}

@@ -9,6 +9,8 @@ import { KEY_HOURS } from '../persistence/repositories/idempotent-request.reposi
 import { PurgePlace, PurgeRepository, PurgeStep } from '../persistence/repositories/purge.repository.js';
 import { TenantPurge, TenantRows } from './tenant-purge.js';
 
+const NEVER = new AbortController().signal;
+
 const HEARTBEAT_SECONDS = 86_400;
 
 /** What one run did. */
@@ -41,7 +43,7 @@ type Days = Pick<CleanupCounts, 'days_dropped' | 'days_rewritten' | 'postponed'>
 const NOT_LOCKED: Days = { days_dropped: 0, days_rewritten: 0, postponed: true, places: [] };
 
 /**
- * Retention: what is purged. When, is the business of the schedule.
+ * Retention: what is purged. `cleanup.task.ts` says when.
  *
  * Events, and deliveries that have ended, live for RETENTION_HOURS, a delivery from its end; dead letters live for
  * DLQ_RETENTION_DAYS from their death. What is still due is never purged; deliveries whose subscription is switched off,
@@ -51,8 +53,6 @@ const NOT_LOCKED: Days = { days_dropped: 0, days_rewritten: 0, postponed: true, 
  */
 @Injectable()
 export class CleanupService {
-  private stopping = false;
-
   constructor(
     private readonly partitions: PartitionRepository,
     private readonly purges: PurgeRepository,
@@ -62,28 +62,31 @@ export class CleanupService {
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
-  async run(nowMs: number): Promise<CleanupCounts> {
+  /** @param stopping ends the run after its present step */
+  async run(nowMs: number, stopping: AbortSignal = NEVER): Promise<CleanupCounts> {
     const startedAt = performance.now();
     const beforeMs = Math.floor(nowMs - this.config.retentionHours * 3_600_000);
     const keep = { completedSinceMs: beforeMs, deadSinceMs: nowMs - this.config.dlqRetentionDays * DAY_MS };
 
     // Keys before their events: a key must never name an event that is gone.
     const keys = await this.purges.rotateKeys(beforeMs, nowMs);
-    const { places, ...days } = keys === 'busy' ? NOT_LOCKED : await this.dropDays(beforeMs, keep);
+    const { places, ...days } = keys === 'busy' ? NOT_LOCKED : await this.dropDays(beforeMs, keep, stopping);
     const rows = { deliveries: 0, attempts: 0, events: 0, keys: 0 };
     for (const place of places) {
       // As with a day that cannot be dropped: after that it may also lack some of its partitions.
-      await this.purgeRows(place, beforeMs, keep, rows).catch((error: unknown) => {
+      await this.purgeRows(place, beforeMs, keep, rows, stopping).catch((error: unknown) => {
         this.logger.error({ err: error, place }, 'cleanup.rows_failed');
       });
     }
-    await this.tenants.runRetentions(nowMs, rows, { isStopping: () => this.stopping });
-    const expired = await this.walk<true>(() => this.purges.expireBatch(keep.deadSinceMs, nowMs));
+    await this.tenants.runRetentions(nowMs, rows, { stopping });
+    const expired = await inSteps<true>(stopping, () => this.purges.expireBatch(keep.deadSinceMs, nowMs));
     const auditBeforeMs = Math.floor(nowMs - this.config.auditRetentionDays * DAY_MS);
-    const audit_entries = await this.walk<string>((at) => this.purges.deleteAuditEntries(auditBeforeMs, at));
-    const statistics = await this.purgeStatistics(nowMs, beforeMs);
+    const audit_entries = await inSteps<string>(stopping, (at) =>
+      this.purges.deleteAuditEntries(auditBeforeMs, at),
+    );
+    const statistics = await this.purgeStatistics(nowMs, beforeMs, stopping);
     const answersBeforeMs = nowMs - KEY_HOURS * 3_600_000;
-    const idempotent_requests = await this.walk<true>(() =>
+    const idempotent_requests = await inSteps<true>(stopping, () =>
       this.purges.deleteIdempotentRequests(answersBeforeMs),
     );
     await this.heartbeats.removeOlderThan(HEARTBEAT_SECONDS);
@@ -104,21 +107,11 @@ export class CleanupService {
     return counts;
   }
 
-  /** Partitions for today and the days ahead. */
-  preparePartitions(nowMs: number): Promise<void> {
-    return this.partitions.createAhead(nowMs);
-  }
-
-  /** Lets a run end after its present step. */
-  stop(): void {
-    this.stopping = true;
-  }
-
   /** Drops whole days. @returns also the places whose rows have to be purged one by one */
-  private async dropDays(beforeMs: number, keep: Keep): Promise<Days> {
+  private async dropDays(beforeMs: number, keep: Keep, stopping: AbortSignal): Promise<Days> {
     const result: Days = { days_dropped: 0, days_rewritten: 0, postponed: false, places: ['default'] };
     for (const day of await this.partitions.days()) {
-      if (day + DAY_MS > beforeMs || this.stopping || result.postponed) break;
+      if (day + DAY_MS > beforeMs || stopping.aborted || result.postponed) break;
       const outcome = await this.partitions.drop(day, keep).catch((error: unknown) => {
         // One day that cannot be handled must not keep all the others from being purged.
         this.logger.error({ err: error, day: new Date(day).toISOString() }, 'cleanup.day_failed');
@@ -132,28 +125,46 @@ export class CleanupService {
     return result;
   }
 
-  private async purgeRows(place: PurgePlace, beforeMs: number, keep: Keep, rows: TenantRows): Promise<void> {
-    rows.deliveries += await this.walk<string>((at) =>
+  private async purgeRows(
+    place: PurgePlace,
+    beforeMs: number,
+    keep: Keep,
+    rows: TenantRows,
+    stopping: AbortSignal,
+  ): Promise<void> {
+    rows.deliveries += await inSteps<string>(stopping, (at) =>
       this.purges.deleteDeliveries(place, beforeMs, keep, at),
     );
-    rows.attempts += await this.walk<string>((at) => this.purges.deleteAttempts(place, beforeMs, at));
-    rows.events += await this.walk<string>((at) => this.purges.deleteEvents(place, beforeMs, at));
+    rows.attempts += await inSteps<string>(stopping, (at) => this.purges.deleteAttempts(place, beforeMs, at));
+    rows.events += await inSteps<string>(stopping, (at) => this.purges.deleteEvents(place, beforeMs, at));
   }
 
-  private async purgeStatistics(nowMs: number, minutesBeforeMs: number): Promise<number> {
+  private async purgeStatistics(
+    nowMs: number,
+    minutesBeforeMs: number,
+    stopping: AbortSignal,
+  ): Promise<number> {
     const hoursBeforeMs = Math.floor(nowMs - this.config.statsRetentionDays * DAY_MS);
-    const minutes = await this.walk<true>(() => this.purges.deleteStatistics('minute', minutesBeforeMs));
-    return minutes + (await this.walk<true>(() => this.purges.deleteStatistics('hour', hoursBeforeMs)));
+    const minutes = await inSteps<true>(stopping, () =>
+      this.purges.deleteStatistics('minute', minutesBeforeMs),
+    );
+    return (
+      minutes + (await inSteps<true>(stopping, () => this.purges.deleteStatistics('hour', hoursBeforeMs)))
+    );
   }
+}
 
-  private async walk<Cursor>(step: (at: Cursor | null) => Promise<PurgeStep<Cursor>>): Promise<number> {
-    let total = 0;
-    let at: Cursor | null = null;
-    do {
-      const { count, next }: PurgeStep<Cursor> = await step(at);
-      total += count;
-      at = next;
-    } while (at !== null && !this.stopping);
-    return total;
-  }
+/** @returns how many rows the steps have purged together, until there was none left or the process stops */
+async function inSteps<Cursor>(
+  stopping: AbortSignal,
+  step: (at: Cursor | null) => Promise<PurgeStep<Cursor>>,
+): Promise<number> {
+  let total = 0;
+  let at: Cursor | null = null;
+  do {
+    const { count, next }: PurgeStep<Cursor> = await step(at);
+    total += count;
+    at = next;
+  } while (at !== null && !stopping.aborted);
+  return total;
 }

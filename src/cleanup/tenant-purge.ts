@@ -23,9 +23,10 @@ export interface AllTenantRows extends TenantRows {
   statistics: number;
 }
 
-/** Whoever wants it done: may end it after any step, and is told of each. */
 export interface Supervisor {
-  isStopping(): boolean;
+  /** Ends it after the present step. */
+  stopping: AbortSignal;
+  /** Called after each step. */
   stepped?(): void;
 }
 
@@ -100,7 +101,7 @@ async function walk<Cursor>(
   step: (at: Cursor | null) => Promise<PurgeStep<Cursor>>,
 ): Promise<void> {
   let at: Cursor | null = null;
-  while (!supervisor.isStopping()) {
+  while (!supervisor.stopping.aborted) {
     ({ next: at } = await step(at));
     supervisor.stepped?.();
     if (at === null) return;

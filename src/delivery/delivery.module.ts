@@ -12,7 +12,7 @@ import { HttpSender } from './http-sender.js';
 import { LaneRunner } from './lane-runner.js';
 import { PayloadLoader } from './payload-loader.js';
 import { ResultWriter } from './result-writer.js';
-import { SweepService } from './sweep.service.js';
+import { SweepTask } from './sweep.task.js';
 import { TargetChallenge } from './target-challenge.js';
 import { targetResolver } from './target-resolver.js';
 
@@ -62,6 +62,6 @@ export class DeliveryModule implements OnApplicationBootstrap, BeforeApplication
   }
 }
 
-/** Finds what nobody is at work on: the scheduler's part of the engine. */
-@Module({ providers: [SweepService] })
+/** Finds what is due and has no worker: the scheduler's part of the engine. */
+@Module({ providers: [SweepTask] })
 export class SweepModule {}

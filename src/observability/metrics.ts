@@ -75,6 +75,17 @@ export const METRIC_PROVIDERS = [
     help: 'Requests refused since their events had been delivered too often already.',
   }),
   makeCounterProvider({
+    name: 'webhook_task_runs_total',
+    help: 'Runs of periodic tasks (sweep, cleanup, …), by task and result: succeeded or failed.',
+    labelNames: ['task', 'result'],
+  }),
+  makeHistogramProvider({
+    name: 'webhook_task_duration_seconds',
+    help: 'How long the runs of periodic tasks took, by task.',
+    labelNames: ['task'],
+    buckets: SECONDS,
+  }),
+  makeCounterProvider({
     name: 'webhook_rate_limit_hits_total',
     help: 'Requests refused with 429, by limit: tenant, overload of the service, or auth (wrong keys).',
     labelNames: ['limit'],
@@ -103,6 +114,8 @@ export class Metrics {
     @InjectMetric('webhook_auth_failures_total') private readonly authFailures: Counter,
     @InjectMetric('webhook_source_refused_total') private readonly sourceRefusals: Counter,
     @InjectMetric('webhook_loops_refused_total') private readonly loops: Counter,
+    @InjectMetric('webhook_task_runs_total') private readonly taskRuns: Counter,
+    @InjectMetric('webhook_task_duration_seconds') private readonly taskDuration: Histogram,
     @InjectMetric('webhook_rate_limit_hits_total') private readonly rateLimitHits: Counter,
   ) {}
 
@@ -172,6 +185,12 @@ export class Metrics {
   /** Also without an attempt. */
   deadLettered(reason: string): void {
     this.deadLetters.inc({ reason });
+  }
+
+  /** A periodic task ended. */
+  taskRan(task: string, result: 'succeeded' | 'failed', durationMs: number): void {
+    this.taskRuns.inc({ task, result });
+    this.taskDuration.observe({ task }, durationMs / 1000);
   }
 
   private bounded(tenant: string, eventType: string): { tenant: string; event_type: string } {

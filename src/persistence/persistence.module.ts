@@ -20,6 +20,7 @@ import { EventRepository } from './repositories/event.repository.js';
 import { HeartbeatRepository } from './repositories/heartbeat.repository.js';
 import { IdempotentRequestRepository } from './repositories/idempotent-request.repository.js';
 import { LaneRepository } from './repositories/lane.repository.js';
+import { MaintenanceRunRepository } from './repositories/maintenance-run.repository.js';
 import { PartitionRepository } from './repositories/partition.repository.js';
 import { PurgeRepository } from './repositories/purge.repository.js';
 import { SearchRepository } from './repositories/search.repository.js';
@@ -48,6 +49,7 @@ const providers = [
   HeartbeatRepository,
   IdempotentRequestRepository,
   LaneRepository,
+  MaintenanceRunRepository,
   PartitionRepository,
   PurgeRepository,
   SearchRepository,

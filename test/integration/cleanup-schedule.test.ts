@@ -1,6 +1,6 @@
 import pg from 'pg';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { CleanupSchedule } from '../../src/cleanup/cleanup.schedule.js';
+import { PeriodicTasks } from '../../src/schedule/periodic-tasks.js';
 import { createDatabase } from '../support/database.js';
 import { Posthorn, startPosthorn } from '../support/posthorn.js';
 import { freshRedis } from '../support/redis.js';
@@ -17,7 +17,7 @@ let tenant: string;
 
 const scheduler = (env: Record<string, string> = {}, databaseUrl = first.databaseUrl) =>
   startPosthorn({ env: { ROLE: 'scheduler', REDIS_URL: redisUrl, ...env }, databaseUrl });
-const runIfDue = (of: Posthorn) => of.app.get(CleanupSchedule, { strict: false }).runIfDue();
+const runIfDue = (of: Posthorn) => of.app.get(PeriodicTasks, { strict: false }).runNow('cleanup');
 const eventsLeft = async () => (await rows.query('select 1 from event')).length;
 const lastRunWas = (ago: string) =>
   rows.query(`update maintenance_run set started_at = now() - $1::interval where task = 'cleanup'`, [ago]);

@@ -678,7 +678,7 @@ it('forgets processes that were last seen more than a day ago', async () => {
 it('makes partitions for the days ahead, and moves into them what came before', async () => {
   const early = await one(OLD_DAY, { status: 'delivered' });
 
-  await Promise.all([1, 2, 3].map(() => cleanup.preparePartitions(OLD_DAY + DAY - 1)));
+  await Promise.all([1, 2, 3].map(() => partitions.createAhead(OLD_DAY + DAY - 1)));
 
   for (let day = OLD_DAY; day <= OLD_DAY + 3 * DAY; day += DAY) {
     expect(await hasPartitions(day), new Date(day).toISOString()).toEqual([true, true, true]);

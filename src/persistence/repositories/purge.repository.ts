@@ -31,20 +31,6 @@ export class PurgeRepository {
   constructor(private readonly database: Database) {}
 
   /**
-   * Claims the next run of a periodic task for this process.
-   * @returns false when any process began one less than `everyMs` ago
-   */
-  async beginRun(task: string, everyMs: number): Promise<boolean> {
-    const rows = await this.database.run(
-      `insert into maintenance_run as run (task, started_at) values ($1, now())
-       on conflict (task) do update set started_at = now()
-       where run.started_at <= now() - make_interval(secs => $2) returning task`,
-      [task, everyMs / 1000],
-    );
-    return rows.length === 1;
-  }
-
-  /**
    * Begins a generation of idempotency keys when the present one began before `beforeMs`: that becomes the old one, and
    * what the old one held is forgotten, all of it twice as old. The two tables change names, so that whoever looks keys
    * up and inserts them knows nothing of it: its statement waits for the lock, is planned again with the new names, and

@@ -1,14 +1,13 @@
-import { BeforeApplicationShutdown, Inject, Injectable, OnApplicationBootstrap } from '@nestjs/common';
-import { SchedulerRegistry } from '@nestjs/schedule';
+import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { Config } from '../config/config.js';
 import { LOGGER } from '../observability/logger.js';
 import { Database } from '../persistence/database.js';
 import { AuditRepository } from '../persistence/repositories/audit.repository.js';
 import { TenantPurgeRepository } from '../persistence/repositories/tenant-purge.repository.js';
+import type { PeriodicTask } from '../schedule/periodic-task.js';
+import { PeriodicTasks } from '../schedule/periodic-tasks.js';
 import { type AllTenantRows, TenantPurge } from './tenant-purge.js';
-
-const TASK = 'tenant-removal';
 
 /**
  * The tenant itself stays that long, so that whatever still arrives is found and deleted: an api process that hears
@@ -19,54 +18,40 @@ const GRACE_SECONDS = 180;
 const PROGRESS_MS = 10_000;
 
 /**
- * Deletes what tenants owned whose deletion was asked for, then those tenants. It keeps no notes of how far it came:
- * whatever interrupts it, the next poll of any scheduler goes on with what is left.
+ * Deletes what the tenants own that an operator has deleted, then those tenants. It does not record how far it came: after
+ * an interruption the next run of any scheduler goes on with what is left.
  */
 @Injectable()
-export class TenantRemovalService implements OnApplicationBootstrap, BeforeApplicationShutdown {
-  private polling: Promise<void> | undefined;
-  private stopping = false;
+export class TenantRemovalTask implements PeriodicTask {
+  readonly name = 'tenant-removal';
+  readonly everyMs: number;
   /** What this process has deleted so far of tenants that are not gone yet. */
   private readonly deleted = new Map<string, AllTenantRows>();
 
   constructor(
+    tasks: PeriodicTasks,
+    config: Config,
     private readonly database: Database,
     private readonly purges: TenantPurgeRepository,
     private readonly purge: TenantPurge,
     private readonly audit: AuditRepository,
-    private readonly registry: SchedulerRegistry,
-    private readonly config: Config,
     @Inject(LOGGER) private readonly logger: Logger,
-  ) {}
-
-  onApplicationBootstrap(): void {
-    const timer = setInterval(() => {
-      this.polling ??= this.poll()
-        .catch((error: unknown) => this.logger.warn({ err: error }, 'tenant_removal.failed'))
-        .finally(() => (this.polling = undefined));
-    }, this.config.sweepIntervalMs);
-    this.registry.addInterval(TASK, timer);
+  ) {
+    this.everyMs = config.sweepIntervalMs;
+    tasks.add(this);
   }
 
-  async beforeApplicationShutdown(): Promise<void> {
-    if (this.registry.doesExist('interval', TASK)) this.registry.deleteInterval(TASK);
-    this.stopping = true;
-    await this.polling;
+  async run(stopping: AbortSignal): Promise<void> {
+    for (const id of await this.purges.doomed()) {
+      if (stopping.aborted) return;
+      // One that cannot be deleted must not keep the others.
+      await this.remove(id, stopping).catch((error: unknown) => {
+        this.logger.warn({ err: error, tenant_id: id }, 'tenant_removal.failed');
+      });
+    }
   }
 
-  private async poll(): Promise<void> {
-    await this.database.exclusively(TASK, async () => {
-      for (const id of await this.purges.doomed()) {
-        if (this.stopping) return;
-        // One that cannot be deleted must not keep the others.
-        await this.remove(id).catch((error: unknown) => {
-          this.logger.warn({ err: error, tenant_id: id }, 'tenant_removal.failed');
-        });
-      }
-    });
-  }
-
-  private async remove(id: string): Promise<void> {
+  private async remove(id: string, stopping: AbortSignal): Promise<void> {
     const rows = this.deleted.get(id) ?? { deliveries: 0, attempts: 0, events: 0, keys: 0, statistics: 0 };
     this.deleted.set(id, rows);
     let toldAt = performance.now();
@@ -75,8 +60,8 @@ export class TenantRemovalService implements OnApplicationBootstrap, BeforeAppli
       toldAt = performance.now();
       this.logger.info({ tenant_id: id, ...rows }, 'tenant_removal.progress');
     };
-    await this.purge.runAll(id, rows, { isStopping: () => this.stopping, stepped });
-    if (this.stopping || !(await this.removeTenant(id))) return;
+    await this.purge.runAll(id, rows, { stopping, stepped });
+    if (stopping.aborted || !(await this.removeTenant(id))) return;
     this.deleted.delete(id);
     this.logger.info({ tenant_id: id, ...rows }, 'tenant_removal.finished');
   }
