@@ -23,6 +23,7 @@ export const PROBLEMS = {
   request_timeout: { status: 408, title: 'The request did not arrive in time' },
   conflict: { status: 409, title: 'The request conflicts with the present state' },
   idempotency_conflict: { status: 409, title: 'The idempotency key was used with another body' },
+  answer_not_kept: { status: 409, title: 'The answer to the first request is no longer kept' },
   request_in_progress: { status: 409, title: 'The first request with this idempotency key is not finished' },
   secret_unreadable: { status: 409, title: 'The secret cannot be decrypted' },
   payload_too_large: { status: 413, title: 'The request is too large' },

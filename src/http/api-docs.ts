@@ -188,8 +188,10 @@ const BODY_PROBLEMS = ['malformed_json', 'payload_too_large', 'unsupported_media
 
 /** What may be wrong with an Idempotency-Key. */
 const KEY_PROBLEMS = [
+  'malformed_request',
   'idempotency_conflict',
   'request_in_progress',
+  'answer_not_kept',
   'invalid_request',
   'rate_limited',
 ] as const;

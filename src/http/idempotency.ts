@@ -91,7 +91,10 @@ class IdempotencyKeys {
     ];
   }
 
-  /** @throws Problem invalid_request, idempotency_conflict, request_in_progress, rate_limited, secret_unreadable */
+  /**
+   * @throws Problem invalid_request, idempotency_conflict, request_in_progress, answer_not_kept, rate_limited,
+   *   secret_unreadable
+   */
   private async begin(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | undefined> {
     const { 'idempotency-key': key } = request.headers;
     if (key === undefined) return undefined;
@@ -136,12 +139,19 @@ function answerAgain(reply: FastifyReply, { status, location, body }: KeptAnswer
   return reply.status(status).header(REPLAYED, 'true').type(JSON_CONTENT_TYPE).send(body);
 }
 
-/** The actor is a part of it: an answer may hold a key, which another key of the tenant might not have been given. */
+/**
+ * What must be the same for a repetition to be one. The actor is a part of it: an answer may hold a key, which another
+ * key of the tenant might not have been given. Of the path the route and its ids count, however they are written: with
+ * a slash at the end, in percent-encoding, or in capitals.
+ */
 function fingerprintOf(request: FastifyRequest): Buffer {
-  const { method, url, rawBody = Buffer.alloc(0) } = request;
+  const { method, routeOptions, rawBody = Buffer.alloc(0) } = request;
   const caller = callerOf(request);
   const actor = caller.kind === 'tenant' ? caller.keyId : `operator ${caller.name}`;
-  return hash('sha256', Buffer.concat([Buffer.from(`${actor} ${method} ${url}\n`), rawBody]), 'buffer');
+  const ids = Object.values(request.params as Record<string, string>).map((id) => id.toLowerCase());
+  const query = Object.entries(request.query as object).sort(([one], [other]) => (one < other ? -1 : 1));
+  const head = JSON.stringify([actor, method, routeOptions.url, ids, query]);
+  return hash('sha256', Buffer.concat([Buffer.from(`${head}\n`), rawBody]), 'buffer');
 }
 
 function locationOf(reply: FastifyReply): string | null {
@@ -161,6 +171,12 @@ const REFUSALS = {
       'idempotency_conflict',
       'This Idempotency-Key belongs to a request with another path, another body or another API key. Use a new one for a ' +
         'new request.',
+    ),
+  'answer dropped': () =>
+    new Problem(
+      'answer_not_kept',
+      'The first request with this Idempotency-Key succeeded, and was not carried out again. Its answer is no longer ' +
+        'kept, because later answers took its place. See what it has made, and use a new key for a new request.',
     ),
   'too many keys': () =>
     new Problem(

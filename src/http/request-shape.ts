@@ -34,10 +34,17 @@ function oddity({ raw, url }: FastifyRequest): Problem | null {
   if (rawHeaders.length > 2 * MAX_HEADERS) {
     return new Problem('headers_too_large', `A request may have ${MAX_HEADERS} headers.`);
   }
-  const hosts = countHosts(rawHeaders);
+  const hosts = countHeaders(rawHeaders, 'host');
   // RFC 9112, section 3.2. HTTP/1.0 needs none.
   if (hosts > 1 || (hosts === 0 && !isOld)) {
     return new Problem('malformed_request', 'A request of HTTP/1.1 has one Host header.');
+  }
+  // Node joins them into one key, which neither side has chosen.
+  if (raw.headers['idempotency-key'] !== undefined && countHeaders(rawHeaders, 'idempotency-key') > 1) {
+    return new Problem(
+      'malformed_request',
+      'The request has the header Idempotency-Key more than once: send it once, with one key.',
+    );
   }
   if (queryParameters(url) > MAX_QUERY_PARAMETERS) {
     const message = `must have at most ${MAX_QUERY_PARAMETERS} parameters`;
@@ -46,14 +53,15 @@ function oddity({ raw, url }: FastifyRequest): Problem | null {
   return null;
 }
 
-/** Names stand at the even places. */
-function countHosts(rawHeaders: readonly string[]): number {
-  let hosts = 0;
+/** @param wanted in small letters */
+function countHeaders(rawHeaders: readonly string[], wanted: string): number {
+  let count = 0;
+  // Names stand at the even places.
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const name = rawHeaders[at] as string;
-    if (name.length === 4 && name.toLowerCase() === 'host') hosts += 1;
+    if (name.length === wanted.length && name.toLowerCase() === wanted) count += 1;
   }
-  return hosts;
+  return count;
 }
 
 function queryParameters(url: string): number {

@@ -14,6 +14,7 @@ import { MatchPayloadValues1790000000015 } from '../../migrations/1790000000015-
 import { KeepOlderSecrets1790000000035 } from '../../migrations/1790000000035-keep-older-secrets.js';
 import { CreateIdempotentRequests1790000000036 } from '../../migrations/1790000000036-create-idempotent-requests.js';
 import { AddEventHops1790000000025 } from '../../migrations/1790000000025-add-event-hops.js';
+import { AddDroppedAnswers1790000000045 } from '../../migrations/1790000000045-add-dropped-answers.js';
 import { AddTargetVerification1790000000026 } from '../../migrations/1790000000026-add-target-verification.js';
 import { ApiKeyEntity } from './entities/api-key.entity.js';
 import { SourceEntity } from './entities/source.entity.js';
@@ -101,6 +102,7 @@ export function dataSourceOptions(url: string, poolSize: number): DataSourceOpti
       CreateIdempotentRequests1790000000036,
       AddEventHops1790000000025,
       AddTargetVerification1790000000026,
+      AddDroppedAnswers1790000000045,
     ],
     applicationName: 'posthorn',
     extra: {

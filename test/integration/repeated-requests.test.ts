@@ -2,7 +2,11 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Config } from '../../src/config/config.js';
 import { Database } from '../../src/persistence/database.js';
-import { IdempotentRequestRepository } from '../../src/persistence/repositories/idempotent-request.repository.js';
+import {
+  IdempotentRequestRepository,
+  MAX_ANSWER_BYTES,
+  MAX_KEPT_BYTES,
+} from '../../src/persistence/repositories/idempotent-request.repository.js';
 import { type Simulator, startSimulator } from '../../src/simulator/simulator.js';
 import { type Holdings, makeOneOfEach } from '../support/holdings.js';
 import { guardedOperations, keyed, kindOf, nameOf, type Operation, pathWith } from '../support/openapi.js';
@@ -10,6 +14,8 @@ import { type Answer, client, type Posthorn, startPosthorn, type TestTenant } fr
 import { Rows } from '../support/rows.js';
 
 /** What a client may do whose answer was lost: send the same again, with the same Idempotency-Key. */
+
+const OTHER_OPERATOR = '7d31c0e59b84f26a-other';
 
 let posthorn: Posthorn;
 let simulator: Simulator;
@@ -20,7 +26,7 @@ let holdings: Holdings;
 
 beforeAll(async () => {
   simulator = await startSimulator();
-  posthorn = await startPosthorn();
+  posthorn = await startPosthorn({ env: { ADMIN_API_KEYS: `other=${OTHER_OPERATOR}` } });
   rows = new Rows(posthorn.databaseUrl);
   tenant = await posthorn.tenant();
   const operations = await guardedOperations(posthorn);
@@ -301,6 +307,46 @@ describe('a key', () => {
     expect((await create(tenant, {}, { 'idempotency-key': randomUUID() })).status).toBe(201);
   });
 
+  it('of one operator gives another one nothing that the first was shown', async () => {
+    const key = { 'idempotency-key': randomUUID() };
+    const body = { name: 'made by one operator' };
+    const first = await posthorn.admin.request('POST', '/tenants', body, key);
+    expect(first.status).toBe(201);
+    const other = await client(posthorn.url, OTHER_OPERATOR).request('POST', '/tenants', body, key);
+    expect(other).toMatchObject({ status: 409, body: { code: 'idempotency_conflict' } });
+    expect(other.text).not.toContain(first.body.api_key);
+    const again = await posthorn.admin.request('POST', '/tenants', body, key);
+    expect(again.text).toBe(first.text);
+  });
+
+  it.each([
+    ['a slash at the end', (path: string) => `${path}/`],
+    ['percent-encoding', (path: string) => path.replace('rotate', '%72otate')],
+    ['an id in capitals', (path: string) => path.replace(/[0-9a-f-]{36}/, (id) => id.toUpperCase())],
+    ['an empty query', (path: string) => `${path}?`],
+  ])('is that of the same request with %s', async (_, alias) => {
+    const { body } = await create(tenant, {}, {});
+    const path = `/subscriptions/${body.id}/rotate-secret`;
+    const key = { 'idempotency-key': randomUUID() };
+    const first = await tenant.request('POST', path, {}, key);
+    expect(first.status).toBe(200);
+    const again = await tenant.request('POST', alias(path), {}, key);
+    expect({ text: again.text, replayed: again.headers['idempotency-replayed'] }).toEqual({
+      text: first.text,
+      replayed: 'true',
+    });
+  });
+
+  it.each([
+    ['/subscriptions', ['a', 'b']],
+    ['/subscriptions', ['a', 'a']],
+    ['/events', ['a', 'b']],
+  ])('to %s is refused when the header comes twice, as %j', async (path, keys) => {
+    const answer = await tenant.request('POST', path, {}, { 'idempotency-key': keys as unknown as string });
+    expect(answer).toMatchObject({ status: 400, body: { code: 'malformed_request' } });
+    expect(answer.body.detail).toContain('Idempotency-Key more than once');
+  });
+
   it('keeps no secret in plain text', async () => {
     const { body } = await create(tenant, {}, { 'idempotency-key': 'with a secret' });
     const [row] = await rows.query<{ text: string }>(
@@ -308,5 +354,67 @@ describe('a key', () => {
     );
     expect(row!.text).not.toContain(body.secret);
     expect(row!.text).not.toContain(body.id);
+  });
+});
+
+describe('kept answers', () => {
+  const keptOf = (tenantId: string) =>
+    rows.query<{ key: string; bytes: number | null }>(
+      `select key, octet_length(answer) as bytes from idempotent_request where tenant_id = $1
+       order by created_at, id`,
+      [tenantId],
+    );
+
+  it('take a bounded number of bytes of a tenant: the oldest make way, and are not carried out again', async () => {
+    const crowded = await posthorn.tenant();
+    const body = { target_url: `${simulator.url}/ok` };
+    const oldest = { 'idempotency-key': 'oldest' };
+    expect((await crowded.request('POST', '/subscriptions', body, oldest)).status).toBe(201);
+    await rows.query(
+      `insert into idempotent_request (id, tenant_id, key, fingerprint, seed, leased_until, created_at, answer)
+       select gen_random_uuid(), $1, 'key ' || n, '', '', now(), now(), repeat('x', $2)
+       from generate_series(1, $3::int) n`,
+      [crowded.id, MAX_ANSWER_BYTES, MAX_KEPT_BYTES / MAX_ANSWER_BYTES],
+    );
+    const newest = { 'idempotency-key': 'newest' };
+    const made = await crowded.request('POST', '/subscriptions', body, newest);
+    const kept = await keptOf(crowded.id);
+    const bytes = kept.reduce((sum, row) => sum + (row.bytes ?? 0), 0);
+    expect(bytes).toBeLessThanOrEqual(MAX_KEPT_BYTES);
+    // Not one more than had to.
+    expect(bytes + MAX_ANSWER_BYTES).toBeGreaterThan(MAX_KEPT_BYTES);
+    expect(kept.slice(0, 3).map((row) => row.bytes)).toEqual([null, null, MAX_ANSWER_BYTES]);
+
+    expect((await crowded.request('POST', '/subscriptions', body, newest)).text).toBe(made.text);
+    const stored = await counts();
+    const again = await crowded.request('POST', '/subscriptions', body, oldest);
+    expect(again).toMatchObject({ status: 409, body: { code: 'answer_not_kept' } });
+    expect(await counts()).toEqual(stored);
+  });
+
+  it('have room for the longest answer, and not for a longer one', async () => {
+    const longest = {
+      target_url: `${simulator.url}/${'a'.repeat(2_000)}`,
+      event_types: Array.from({ length: 100 }, (_, index) => `${index}${'a'.repeat(250)}`),
+      description: '\u{1f4ef}'.repeat(500),
+      headers: { 'x-quotes': '"'.repeat(4_000), 'x-more': '"'.repeat(4_000) },
+      // Each quotation mark is escaped twice.
+      metadata: { quotes: '"'.repeat(8_000) },
+    };
+    const key = { 'idempotency-key': randomUUID() };
+    const made = await tenant.request('POST', '/subscriptions', longest, key);
+    expect(made.status, made.text.slice(0, 500)).toBe(201);
+    const sizes = new Map((await keptOf(tenant.id)).map((row) => [row.key, row.bytes]));
+    expect(sizes.get(key['idempotency-key'])).toBeLessThan(MAX_ANSWER_BYTES / 2);
+
+    const requests = new IdempotentRequestRepository(
+      posthorn.app.get(Database, { strict: false }),
+      posthorn.app.get(Config, { strict: false }),
+    );
+    const request = { tenantId: tenant.id, key: randomUUID(), fingerprint: Buffer.from('a') };
+    const begun = await requests.begin(request);
+    if (begun.kind !== 'begun') throw new Error(begun.kind);
+    await requests.keep(begun.attempt, { status: 201, location: null, body: 'x'.repeat(MAX_ANSWER_BYTES) });
+    expect(await requests.begin(request)).toEqual({ kind: 'answer dropped' });
   });
 });

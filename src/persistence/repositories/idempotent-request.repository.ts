@@ -11,6 +11,10 @@ import { RowSecrets } from '../row-secrets.js';
 export const KEY_HOURS = 24;
 /** Of one tenant, in that time. */
 export const MAX_KEYS = 10_000;
+/** Of one kept answer, as it is stored: encrypted, in base64. The longest one of any route has less than half of it. */
+export const MAX_ANSWER_BYTES = 256 * 1024;
+/** Of all kept answers of one tenant, as they are stored. Those to usual requests have 10,000 times 1 to 2 KiB. */
+export const MAX_KEPT_BYTES = 32 * 1024 * 1024;
 /** Longer than a request may take, but for bulk work, whose repetition is harmless: then the key may be taken over. */
 const LEASE_SECONDS = 60;
 
@@ -41,7 +45,7 @@ export interface Attempt {
 export type Begun =
   | { kind: 'begun'; attempt: Attempt }
   | { kind: 'answered'; answer: KeptAnswer }
-  | { kind: 'in progress' | 'another request' | 'too many keys' };
+  | { kind: 'in progress' | 'another request' | 'too many keys' | 'answer dropped' };
 
 /** Rows that are older are as good as deleted: the purge may not have reached them. */
 const IS_REMEMBERED = `created_at > now() - interval '${KEY_HOURS} hours'`;
@@ -64,22 +68,42 @@ const BEGIN = `
     when exists (select from idempotent_request where tenant_id = $2 and key = $3 and ${IS_REMEMBERED}) then true
     else ${hasSpareKey('$2')} end
   on conflict (tenant_id, key) do update set
-    (id, fingerprint, seed, answer, attempt, created_at) = (
-      select * from (select excluded.id, excluded.fingerprint, excluded.seed, null, 1, excluded.created_at) anew
+    (id, fingerprint, seed, answer, answer_dropped, attempt, created_at) = (
+      select * from (
+        select excluded.id, excluded.fingerprint, excluded.seed, null, false, 1, excluded.created_at
+      ) anew
       where r.created_at <= now() - interval '${KEY_HOURS} hours'
       union all
-      select * from (select r.id, r.fingerprint, r.seed, r.answer, r.attempt + 1, r.created_at) again
+      select * from (
+        select r.id, r.fingerprint, r.seed, r.answer, r.answer_dropped, r.attempt + 1, r.created_at
+      ) again
       where r.created_at > now() - interval '${KEY_HOURS} hours'),
     leased_until = excluded.leased_until
   where r.created_at <= now() - interval '${KEY_HOURS} hours'
-     or (r.fingerprint = excluded.fingerprint and r.answer is null and r.leased_until <= now())
+     or (r.fingerprint = excluded.fingerprint and r.answer is null and not r.answer_dropped
+         and r.leased_until <= now())
   returning r.id, r.seed, r.attempt, r.created_at`;
 
 const KEPT = `
-  select id, fingerprint, answer from idempotent_request
+  select id, fingerprint, answer, answer_dropped as "answerDropped" from idempotent_request
   where tenant_id = $1 and key = $2 and ${IS_REMEMBERED}`;
 
 const HAS_SPARE_KEY = `select ${hasSpareKey('$1')} as "hasSpareKey"`;
+
+/**
+ * Drops the oldest answers of a tenant until the others take no more than the limit. Their keys stay, so that nothing
+ * is done twice. Two of these at once pass over what the other one drops. Uses idempotent_request_tenant_key.
+ */
+const DROP_OLDEST = `
+  update idempotent_request set answer = null, answer_dropped = true
+  where tenant_id = $1 and id = any (array(
+    select id from idempotent_request where tenant_id = $1 and id in (
+      select id from (
+        select id, sum(octet_length(answer)) over (order by created_at desc, id desc) as bytes
+        from idempotent_request where tenant_id = $1 and answer is not null
+      ) newest_first
+      where bytes > ${MAX_KEPT_BYTES})
+    for no key update skip locked))`;
 
 /** Between two statements of ours another attempt may end, and free the key. */
 const TRIES = 2;
@@ -95,6 +119,7 @@ interface KeptRow {
   id: string;
   fingerprint: Buffer;
   answer: SealedSecret | null;
+  answerDropped: boolean;
 }
 
 /** Requests with an Idempotency-Key. Seeds and answers hold secrets, and are stored encrypted. */
@@ -126,14 +151,19 @@ export class IdempotentRequestRepository {
     return { kind: 'in progress' };
   }
 
-  /** Keeps the answer for repetitions. An attempt that was taken over meanwhile changes nothing. */
+  /**
+   * Keeps the answer for repetitions, in the place of the oldest ones if need be. One that is too long is dropped at
+   * once. An attempt that was taken over meanwhile changes nothing.
+   */
   async keep({ tenantId, id, number }: Attempt, answer: KeptAnswer): Promise<void> {
     const sealed = this.secrets.encrypt(JSON.stringify(answer), { tenantId, id });
+    const isTooLong = sealed.length > MAX_ANSWER_BYTES;
     await this.database.run(
-      `update idempotent_request set answer = $4
+      `update idempotent_request set answer = $4, answer_dropped = $5
        where tenant_id = $1 and id = $2 and attempt = $3 and answer is null`,
-      [tenantId, id, number, sealed],
+      [tenantId, id, number, isTooLong ? null : sealed, isTooLong],
     );
+    await this.database.run(DROP_OLDEST, [tenantId]);
   }
 
   /** For a first attempt that did nothing: its key is free again. */
@@ -153,8 +183,13 @@ export class IdempotentRequestRepository {
     );
   }
 
-  private outcomeOf({ id, fingerprint, answer }: KeptRow, tenantId: string, asked: Buffer): Begun {
+  private outcomeOf(
+    { id, fingerprint, answer, answerDropped }: KeptRow,
+    tenantId: string,
+    asked: Buffer,
+  ): Begun {
     if (!fingerprint.equals(asked)) return { kind: 'another request' };
+    if (answerDropped) return { kind: 'answer dropped' };
     if (answer === null) return { kind: 'in progress' };
     return {
       kind: 'answered',
