@@ -10,12 +10,11 @@ import { VERSION } from '../domain/version.js';
 import { LOGGER } from '../observability/logger.js';
 import { Metrics } from '../observability/metrics.js';
 import { AuditRepository } from '../persistence/repositories/audit.repository.js';
-import {
-  AttemptResult,
-  ClaimedDelivery,
-  LoadedDelivery,
-} from '../persistence/repositories/lane.repository.js';
-import { Subscription, SubscriptionCache } from '../persistence/subscription-cache.js';
+import type { LoadedDelivery } from '../domain/delivery.js';
+import type { AttemptResult } from '../domain/attempt.js';
+import type { ClaimedDelivery } from '../domain/delivery.js';
+import type { Subscription } from '../domain/subscription.js';
+import { SubscriptionCache } from '../persistence/subscription-cache.js';
 import { CLOCK } from './clock.token.js';
 import { HttpSender } from './http-sender.js';
 import { ResultWriter } from './result-writer.js';
@@ -85,7 +84,7 @@ export class AttemptService {
     const attempt = this.describe(delivery, concluded);
     const [changed] = await Promise.all([
       this.results.record(attempt),
-      delivery.interrupted && this.recordInterruption(delivery),
+      delivery.isInterrupted && this.recordInterruption(delivery),
     ]);
     this.announce(delivery, attempt, concluded, changed);
     if (outcome.kind === 'gone') await this.disable(subscription);
@@ -113,19 +112,19 @@ export class AttemptService {
       headers: {
         ...(!hasAccept(subscription) && ACCEPT),
         ...subscription.headers,
-        'content-type': delivery.content_type ?? 'application/json',
+        'content-type': delivery.contentType ?? 'application/json',
         'user-agent': `Posthorn/${VERSION}`,
         ...signatureHeaders({
           secrets,
-          webhookId: delivery.event_id,
+          webhookId: delivery.eventId,
           timestampSeconds: Math.floor(startedAt.getTime() / 1000),
           body,
         }),
-        'x-webhook-event': delivery.event_type,
+        'x-webhook-event': delivery.eventType,
         'x-webhook-delivery': delivery.id,
-        'x-webhook-attempt': String(delivery.attempt_number),
+        'x-webhook-attempt': String(delivery.attemptNumber),
         [HOPS_HEADER]: String((delivery.hops ?? 0) + 1),
-        ...(delivery.request_id !== null && { 'x-request-id': delivery.request_id }),
+        ...(delivery.requestId !== null && { 'x-request-id': delivery.requestId }),
       },
       body,
       timeoutMs: subscription.timeoutMs,
@@ -158,7 +157,7 @@ export class AttemptService {
     return decide(outcome, {
       policy: retryPolicy,
       minDelayMs: this.config.minRetryDelaySeconds * 1000,
-      failures: delivery.budget_attempt,
+      failures: delivery.budgetAttempt,
       nowMs,
       random: () => this.clock.random(),
     });
@@ -172,9 +171,9 @@ export class AttemptService {
     // No spread: on the way of every delivery, it costs 6 µs.
     return {
       deliveryId: delivery.id,
-      tenantId: delivery.tenant_id,
-      subscriptionId: delivery.subscription_id,
-      attemptNumber: delivery.attempt_number,
+      tenantId: delivery.tenantId,
+      subscriptionId: delivery.subscriptionId,
+      attemptNumber: delivery.attemptNumber,
       startedAt,
       durationMs: result.durationMs,
       statusCode: response?.statusCode ?? null,
@@ -195,16 +194,16 @@ export class AttemptService {
     { outcome }: Concluded,
     changed: boolean,
   ): void {
-    this.metrics.attempted({ durationMs: attempt.durationMs, lagMs: delivery.lag_ms });
+    this.metrics.attempted({ durationMs: attempt.durationMs, lagMs: delivery.lagMs });
     if (changed) this.metrics.concluded(attempt.status, attempt.deadReason ?? outcome.kind);
     this.logger.info(
       {
-        tenant_id: delivery.tenant_id,
-        subscription_id: delivery.subscription_id,
-        event_id: delivery.event_id,
-        event_type: delivery.event_type,
+        tenant_id: delivery.tenantId,
+        subscription_id: delivery.subscriptionId,
+        event_id: delivery.eventId,
+        event_type: delivery.eventType,
         delivery_id: delivery.id,
-        request_id: delivery.request_id,
+        request_id: delivery.requestId,
         attempt: attempt.attemptNumber,
         status: changed ? attempt.status : 'superseded',
         status_code: attempt.statusCode,
@@ -212,9 +211,9 @@ export class AttemptService {
         note: attempt.success ? (attempt.error ?? undefined) : undefined,
         reason: attempt.deadReason,
         duration_ms: attempt.durationMs,
-        lag_ms: Math.round(delivery.lag_ms),
+        lag_ms: Math.round(delivery.lagMs),
         retry_in_ms: attempt.retryInMs,
-        bytes: delivery.payload_bytes,
+        bytes: delivery.payloadBytes,
       },
       'delivery.attempted',
     );
@@ -237,7 +236,7 @@ export class AttemptService {
     const changed = await this.results.record({
       ...NOTHING_SENT,
       ...ownersOf(delivery),
-      attemptNumber: delivery.attempt_number,
+      attemptNumber: delivery.attemptNumber,
       error: 'not sent: the subscription was deleted',
       status: 'dead',
       deadReason: 'subscription_deleted',
@@ -251,7 +250,7 @@ export class AttemptService {
     await this.results.record({
       ...NOTHING_SENT,
       ...ownersOf(delivery),
-      attemptNumber: delivery.attempt_number - 1,
+      attemptNumber: delivery.attemptNumber - 1,
       startedAt: new Date(this.clock.now() - this.config.leaseSeconds * 1000),
       error: INTERRUPTED,
       status: 'retrying',
@@ -260,10 +259,10 @@ export class AttemptService {
   }
 }
 
-const ownersOf = ({ id, tenant_id, subscription_id }: ClaimedDelivery) => ({
+const ownersOf = ({ id, tenantId, subscriptionId }: ClaimedDelivery) => ({
   deliveryId: id,
-  tenantId: tenant_id,
-  subscriptionId: subscription_id,
+  tenantId,
+  subscriptionId,
 });
 
 const ACCEPT = { accept: '*/*' };

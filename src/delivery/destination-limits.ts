@@ -3,7 +3,7 @@ import { Config } from '../config/config.js';
 import type { RateLimitDecision, RateLimitRule } from '../domain/token-bucket.js';
 import { RateLimiter } from '../limits/rate-limiter.js';
 import { Metrics } from '../observability/metrics.js';
-import type { Subscription } from '../persistence/subscription-cache.js';
+import type { Subscription } from '../domain/subscription.js';
 import { type Destination, Destinations } from './destination.js';
 
 /** Share of what a destination takes that one tenant may have, and share that each tenant is sure of. */

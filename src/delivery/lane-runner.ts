@@ -5,8 +5,10 @@ import type { Logger } from 'pino';
 import { Config } from '../config/config.js';
 import { LOGGER } from '../observability/logger.js';
 import { Batcher } from '../persistence/batcher.js';
-import { ClaimedDelivery, LaneRepository, MAX_QUOTA } from '../persistence/repositories/lane.repository.js';
-import { Subscription, SubscriptionCache } from '../persistence/subscription-cache.js';
+import type { ClaimedDelivery } from '../domain/delivery.js';
+import { LaneRepository, MAX_QUOTA } from '../persistence/repositories/lane.repository.js';
+import type { Subscription } from '../domain/subscription.js';
+import { SubscriptionCache } from '../persistence/subscription-cache.js';
 import { LaneScheduler } from '../queue/lane-scheduler.js';
 import { AttemptReport, AttemptService } from './attempt.service.js';
 import { DestinationLimits } from './destination-limits.js';
@@ -143,7 +145,7 @@ export class LaneRunner {
   private async claimAndSend(lane: Lane): Promise<void> {
     const subscription = await this.subscriptions.findLane(lane.id);
     lane.hasMore = false;
-    lane.isPaced = subscription?.rules.spacingMs != null;
+    lane.isPaced = subscription?.limits.spacingMs != null;
     lane.tenantId = subscription?.tenantId ?? lane.tenantId;
     if (lane.waitsMs > 0) {
       void this.scheduler.wake([lane.id], lane.waitsMs);
@@ -153,7 +155,7 @@ export class LaneRunner {
       await this.challenge(lane, subscription);
       return;
     }
-    if (subscription?.isHeld) return;
+    if (subscription?.pausedBy) return;
     const grant = await this.takeRoom(lane);
     const quota = grant.amount;
     if (quota === 0) return;
@@ -183,12 +185,12 @@ export class LaneRunner {
     lane: Lane,
     quota: number,
     subscription: Subscription | undefined,
-  ): Promise<(ClaimedDelivery & { send_after_ms?: number })[]> {
-    const { rules } = subscription ?? {};
-    if (!subscription || !rules || (rules.spacingMs === null && rules.maxConcurrency === null)) {
+  ): Promise<ClaimedDelivery[]> {
+    const { limits } = subscription ?? {};
+    if (!subscription || !limits || (limits.spacingMs === null && limits.maxConcurrency === null)) {
       return this.claims.add({ subscriptionId: lane.id, quota });
     }
-    const claim = await this.repository.claimPaced(lane.id, quota, rules, this.config.leaseSeconds);
+    const claim = await this.repository.claimPaced(lane.id, quota, limits, this.config.leaseSeconds);
     if (claim === null) {
       // Deleted since it was cached: another look sees that.
       this.subscriptions.forget(subscription.tenantId);
@@ -204,7 +206,7 @@ export class LaneRunner {
     const byLane = new Map<string, ClaimedDelivery[]>(
       requests.map(({ subscriptionId }) => [subscriptionId, []]),
     );
-    for (const delivery of deliveries) byLane.get(delivery.subscription_id)?.push(delivery);
+    for (const delivery of deliveries) byLane.get(delivery.subscriptionId)?.push(delivery);
     return requests.map(({ subscriptionId }) => byLane.get(subscriptionId) ?? []);
   }
 
@@ -213,11 +215,7 @@ export class LaneRunner {
     return deliveries.map(() => undefined);
   }
 
-  private async send(
-    lane: Lane,
-    delivery: ClaimedDelivery & { send_after_ms?: number },
-    claim: Claim,
-  ): Promise<void> {
+  private async send(lane: Lane, delivery: ClaimedDelivery, claim: Claim): Promise<void> {
     let entered = false;
     let end: 'recorded' | 'due again' | 'unread' = 'due again';
     const answered = once(() => {
@@ -226,7 +224,7 @@ export class LaneRunner {
       this.lookIfWanted(lane);
     });
     try {
-      const slotCame = await this.waitForSlot(delivery.send_after_ms ?? 0);
+      const slotCame = await this.waitForSlot(delivery.sendAfterMs ?? 0);
       entered = slotCame && !this.stopping.signal.aborted && (await lane.enter());
       if (entered) end = await this.attempt(lane, delivery, claim, answered);
       if (end !== 'recorded') await this.releases.add(delivery);
@@ -236,7 +234,7 @@ export class LaneRunner {
       answered();
       this.giveBack(lane, claim.grant, 1);
       // With a concurrency limit, it is the record that frees a place. What cannot be read is left to the sweep.
-      if (end === 'due again' || claim.subscription?.rules.maxConcurrency != null) lane.hasMore = true;
+      if (end === 'due again' || claim.subscription?.limits.maxConcurrency != null) lane.hasMore = true;
       this.lookIfWanted(lane);
     }
   }
@@ -259,7 +257,7 @@ export class LaneRunner {
     try {
       const current = await this.reread(subscription);
       const mayEndInTime = performance.now() + (current?.timeoutMs ?? 0) < leaseEndsAt;
-      if (!mayEndInTime || current?.isHeld) return 'due again';
+      if (!mayEndInTime || current?.pausedBy) return 'due again';
       const admission = current ? await this.destinations.admit(current) : null;
       if (admission?.isAdmitted === false) {
         this.postpone(lane, admission.retryInMs);

@@ -1,11 +1,9 @@
 import { Injectable } from '@nestjs/common';
 import { Config } from '../config/config.js';
 import { Batcher } from '../persistence/batcher.js';
-import {
-  ClaimedDelivery,
-  LaneRepository,
-  LoadedDelivery,
-} from '../persistence/repositories/lane.repository.js';
+import type { LoadedDelivery } from '../domain/delivery.js';
+import type { ClaimedDelivery } from '../domain/delivery.js';
+import { LaneRepository } from '../persistence/repositories/lane.repository.js';
 import { Pace, SharedRoom } from './shared-room.js';
 
 /** Bytes of large payloads that a worker holds; more where a single one may be larger. */
@@ -31,11 +29,11 @@ export class PayloadLoader {
   constructor(repository: LaneRepository, config: Config) {
     this.room = new SharedRoom(
       Math.max(ROOM_BYTES, PAYLOADS_OF_ROOM * config.maxPayloadBytes),
-      ({ tenant_id }) => tenant_id,
+      ({ tenantId }) => tenantId,
     );
     this.reads = new Batcher({
-      flush: (deliveries) => repository.payloads(deliveries.map(({ event_id }) => event_id)),
-      weigh: ({ payload_bytes }) => payload_bytes,
+      flush: (deliveries) => repository.payloads(deliveries.map(({ eventId }) => eventId)),
+      weigh: ({ payloadBytes }) => payloadBytes,
       maxWeight: MAX_BYTES_A_READ,
       lingerMs: 0,
     });
@@ -47,7 +45,7 @@ export class PayloadLoader {
    * @throws when the payload could not be read
    */
   async load(delivery: ClaimedDelivery, pace: Pace): Promise<Loaded | null> {
-    const { payload, payload_bytes: bytes } = delivery;
+    const { payload, payloadBytes: bytes } = delivery;
     if (payload !== null) return { delivery: { ...delivery, payload }, letGo: () => undefined };
     // One that is larger than all there is goes when nothing else does.
     const needed = Math.min(bytes, this.room.shareOf(pace));

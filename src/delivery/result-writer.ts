@@ -5,7 +5,8 @@ import { Config } from '../config/config.js';
 import { LOGGER } from '../observability/logger.js';
 import { Batcher } from '../persistence/batcher.js';
 import { isTemporary } from '../persistence/database.js';
-import { AttemptResult, LaneRepository } from '../persistence/repositories/lane.repository.js';
+import type { AttemptResult } from '../domain/attempt.js';
+import { LaneRepository } from '../persistence/repositories/lane.repository.js';
 
 const MAX_RESULTS_A_COMMIT = 500;
 const LINGER_MS = 5;

@@ -7,7 +7,8 @@ import { answersChallenge, CHALLENGE_TYPE, challengeBody } from '../domain/targe
 import { uuidV7 } from '../domain/uuid-v7.js';
 import { VERSION } from '../domain/version.js';
 import { SubscriptionRepository } from '../persistence/repositories/subscription.repository.js';
-import { Subscription, SubscriptionCache } from '../persistence/subscription-cache.js';
+import type { Subscription } from '../domain/subscription.js';
+import { SubscriptionCache } from '../persistence/subscription-cache.js';
 import { DestinationLimits } from './destination-limits.js';
 import { HttpSender } from './http-sender.js';
 

@@ -2,7 +2,7 @@ import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import type { EventStatus } from '../domain/delivery-status.js';
 import { ANY_JSON } from '../http/any-json.js';
 import { toProblem } from '../http/problem.filter.js';
-import { NO_DELIVERY_REASONS, type NoDeliveries } from '../persistence/subscription-cache.js';
+import { NO_DELIVERY_REASONS, type NoDeliveries } from '../domain/tenant-subscriptions.js';
 import type { Accepted } from './ingestion.service.js';
 
 const EXAMPLE_ID = '0198c0de-7a5e-7b1c-9d3e-5f0a1b2c3d4e';

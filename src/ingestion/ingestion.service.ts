@@ -9,7 +9,9 @@ import { HOPS_HEADER } from '../domain/hops.js';
 import { uuidV7 } from '../domain/uuid-v7.js';
 import { Metrics } from '../observability/metrics.js';
 import { EventRepository, NewEvent } from '../persistence/repositories/event.repository.js';
-import { type NoDeliveries, Subscription, SubscriptionCache } from '../persistence/subscription-cache.js';
+import type { Subscription } from '../domain/subscription.js';
+import type { NoDeliveries } from '../domain/tenant-subscriptions.js';
+import { SubscriptionCache } from '../persistence/subscription-cache.js';
 import { Admit, EventIntake } from './event-intake.js';
 import { IncomingEvent, JsonBody, readBatch, readDirectEvent, readEvent } from './incoming-event.js';
 

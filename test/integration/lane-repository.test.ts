@@ -72,7 +72,7 @@ it('hands over payloads as bytes of their own, whatever they are', async () => {
   const digests = (buffers: Buffer[]) =>
     buffers.map((bytes) => createHash('sha256').update(bytes).digest('hex')).toSorted();
   const large = claimed.filter(({ payload }) => payload === null);
-  const fetched = (await lanes.payloads(large.map(({ event_id }) => event_id))) as Buffer[];
+  const fetched = (await lanes.payloads(large.map(({ eventId }) => eventId))) as Buffer[];
   const handedOver = claimed.flatMap(({ payload }) => payload ?? []);
   expect(fetched.length).toBeGreaterThan(10);
   expect(digests([...handedOver, ...fetched])).toEqual(digests(payloads));
@@ -85,10 +85,10 @@ it('claims no more than the quota, and nothing that is leased', async () => {
   expect([first.length, second.length, (await claim(subscriptionId, 3)).length]).toEqual([3, 2, 0]);
   expect(new Set([...first, ...second].map(({ id }) => id)).size).toBe(5);
   expect(first[0]).toMatchObject({
-    attempt_number: 1,
-    budget_attempt: 1,
-    interrupted: false,
-    request_id: 'r',
+    attemptNumber: 1,
+    budgetAttempt: 1,
+    isInterrupted: false,
+    requestId: 'r',
   });
 });
 
@@ -103,7 +103,7 @@ it('claims again when the lease has run out, and lets the late result of the fir
   const subscriptionId = await insert([Buffer.from('1')]);
   const [late] = await claim(subscriptionId, 1, 0);
   const [current] = await claim(subscriptionId, 1);
-  expect(current).toMatchObject({ id: late!.id, attempt_number: 2, interrupted: true });
+  expect(current).toMatchObject({ id: late!.id, attemptNumber: 2, isInterrupted: true });
   expect(await lanes.record([delivered(late!)])).toEqual(new Set());
   const [row] = await database.run<{ status: string }>('select status from delivery where id = $1', [
     late!.id,
@@ -224,7 +224,7 @@ it('gives out the slots of a rate limit one after the other, none twice and none
   const claimThree = async (): Promise<number[]> => {
     const rules = { spacingMs, maxConcurrency: null };
     const { deliveries } = (await lanes.claimPaced(subscriptionId, 3, rules, 60))!;
-    return deliveries.map(({ send_after_ms: afterMs }) => afterMs);
+    return deliveries.map(({ sendAfterMs = 0 }) => sendAfterMs);
   };
   const fromMs = performance.now();
   const [first, second] = [await claimThree(), await claimThree()];

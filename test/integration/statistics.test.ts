@@ -5,11 +5,9 @@ import { DeliverySums } from '../../src/domain/delivery-statistics.js';
 import { uuidV7 } from '../../src/domain/uuid-v7.js';
 import { dataSourceOptions } from '../../src/persistence/data-source.js';
 import { Connection, Database, Statement } from '../../src/persistence/database.js';
-import {
-  type AttemptResult,
-  type ClaimedDelivery,
-  LaneRepository,
-} from '../../src/persistence/repositories/lane.repository.js';
+import type { AttemptResult } from '../../src/domain/attempt.js';
+import type { ClaimedDelivery } from '../../src/domain/delivery.js';
+import { LaneRepository } from '../../src/persistence/repositories/lane.repository.js';
 import { PurgeRepository } from '../../src/persistence/repositories/purge.repository.js';
 import { StatisticsRepository } from '../../src/persistence/repositories/statistics.repository.js';
 import { TenantPurgeRepository } from '../../src/persistence/repositories/tenant-purge.repository.js';
@@ -150,7 +148,7 @@ describe('statistics are what the tables say', () => {
   const interruption = (claimed: ClaimedDelivery): AttemptResult =>
     delivered(claimed, {
       ...failed,
-      attemptNumber: claimed.attempt_number - 1,
+      attemptNumber: claimed.attemptNumber - 1,
       durationMs: 0,
       statusCode: null,
       error: 'interrupted: the worker stopped',
@@ -199,7 +197,7 @@ describe('statistics are what the tables say', () => {
             const results = claimed.map((delivery, index) =>
               delivered(delivery, one.ends[index % one.ends.length]),
             );
-            const interruptions = claimed.filter(({ interrupted }) => interrupted).map(interruption);
+            const interruptions = claimed.filter(({ isInterrupted }) => isInterrupted).map(interruption);
             if (one.isLate) {
               late.push(...results);
               await lanes.record(interruptions);

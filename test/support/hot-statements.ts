@@ -12,7 +12,8 @@ import { DeadLetterRepository } from '../../src/persistence/repositories/dead-le
 import { DeliveryRepository } from '../../src/persistence/repositories/delivery.repository.js';
 import { EventRepository, type NewEvent } from '../../src/persistence/repositories/event.repository.js';
 import { HeartbeatRepository } from '../../src/persistence/repositories/heartbeat.repository.js';
-import { LaneRepository, type ClaimedDelivery } from '../../src/persistence/repositories/lane.repository.js';
+import type { ClaimedDelivery } from '../../src/domain/delivery.js';
+import { LaneRepository } from '../../src/persistence/repositories/lane.repository.js';
 import { PartitionRepository } from '../../src/persistence/repositories/partition.repository.js';
 import { PurgeRepository } from '../../src/persistence/repositories/purge.repository.js';
 import { SearchRepository } from '../../src/persistence/repositories/search.repository.js';

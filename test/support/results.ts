@@ -1,14 +1,15 @@
-import type { AttemptResult, ClaimedDelivery } from '../../src/persistence/repositories/lane.repository.js';
+import type { AttemptResult } from '../../src/domain/attempt.js';
+import type { ClaimedDelivery } from '../../src/domain/delivery.js';
 
 /** What a worker records when the subscriber has taken what it claimed: after a millisecond, unless something changes. */
 export const delivered = (
-  claimed: Pick<ClaimedDelivery, 'id' | 'tenant_id' | 'subscription_id' | 'attempt_number'>,
+  claimed: Pick<ClaimedDelivery, 'id' | 'tenantId' | 'subscriptionId' | 'attemptNumber'>,
   changes: Partial<AttemptResult> = {},
 ): AttemptResult => ({
   deliveryId: claimed.id,
-  tenantId: claimed.tenant_id,
-  subscriptionId: claimed.subscription_id,
-  attemptNumber: claimed.attempt_number,
+  tenantId: claimed.tenantId,
+  subscriptionId: claimed.subscriptionId,
+  attemptNumber: claimed.attemptNumber,
   startedAt: new Date(),
   durationMs: 1,
   statusCode: 200,

@@ -1,65 +1,12 @@
 import { Injectable } from '@nestjs/common';
-import { DeadReason, DeliveryStatus } from '../../domain/delivery-status.js';
+import type { AttemptResult } from '../../domain/attempt.js';
+import type { ClaimedDelivery } from '../../domain/delivery.js';
+import type { LaneLimits } from '../../domain/subscription.js';
 import { arrayLiteral } from '../array-literal.js';
 import { Connection, Database } from '../database.js';
 
-/** A delivery in a worker's hands, until its lease runs out. */
-export interface ClaimedDelivery {
-  id: string;
-  tenant_id: string;
-  event_id: string;
-  subscription_id: string;
-  event_type: string;
-  /** The attempt that this claim stands for; also the fence for recording its result. */
-  attempt_number: number;
-  /** attempt_number within the present budget: 1 after creation and after a replay. */
-  budget_attempt: number;
-  /** The attempt before this one was never recorded: its worker stopped in the middle. */
-  interrupted: boolean;
-  /** How long it had been due when it was claimed, in milliseconds. */
-  lag_ms: number;
-  request_id: string | null;
-  /** How often its event was delivered before it came in; null for never. */
-  hops: number | null;
-  /** Null: application/json. */
-  content_type: string | null;
-  payload_bytes: number;
-  /** Null when it is too large to come with the claim: see {@link LaneRepository.payloads}. */
-  payload: Buffer | null;
-}
-
-export type LoadedDelivery = ClaimedDelivery & { payload: Buffer };
-
-/** What became of an attempt. */
-export interface AttemptResult {
-  deliveryId: string;
-  tenantId: string;
-  subscriptionId: string;
-  attemptNumber: number;
-  /** Null when nothing was sent: then there is a new status but no attempt. */
-  startedAt: Date | null;
-  durationMs: number;
-  statusCode: number | null;
-  success: boolean;
-  error: string | null;
-  /** JSON text. */
-  responseHeaders: string | null;
-  responseBody: string | null;
-  status: DeliveryStatus;
-  /** From now until the next attempt; null when there is none. */
-  retryInMs: number | null;
-  deadReason: DeadReason | null;
-}
-
-/** The rules of a lane that only Postgres can keep, because several workers may serve it. */
-export interface LaneRules {
-  /** Milliseconds between two deliveries; null without a rate limit. */
-  spacingMs: number | null;
-  maxConcurrency: number | null;
-}
-
 export interface PacedClaim {
-  deliveries: (ClaimedDelivery & { send_after_ms: number })[];
+  deliveries: ClaimedDelivery[];
   /** When the rate limit lets it ask again, from now; null when it was not the rate limit that ended the claim. */
   nextInMs: number | null;
 }
@@ -80,11 +27,11 @@ const TAKE_DUE = `
         leased_until = now() + make_interval(secs => $1)
     from due join event e on e.id = due.event_id
     where d.id = due.id
-    returning d.id, d.tenant_id, d.event_id, d.subscription_id, d.event_type,
-      d.attempt_count as attempt_number,
-      d.attempt_count - d.budget_start as budget_attempt, due.interrupted,
-      (extract(epoch from now() - d.next_attempt_at) * 1000)::float8 as lag_ms, e.request_id, e.content_type, e.hops,
-      octet_length(e.payload) as payload_bytes,
+    returning d.id, d.tenant_id as "tenantId", d.event_id as "eventId", d.subscription_id as "subscriptionId",
+      d.event_type as "eventType", d.attempt_count as "attemptNumber",
+      d.attempt_count - d.budget_start as "budgetAttempt", due.interrupted as "isInterrupted",
+      (extract(epoch from now() - d.next_attempt_at) * 1000)::float8 as "lagMs", e.request_id as "requestId", e.hops,
+      e.content_type as "contentType", octet_length(e.payload) as "payloadBytes",
       case when octet_length(e.payload) <= ${MAX_BYTES_WITH_CLAIM} then e.payload end as payload`;
 
 /**
@@ -197,13 +144,13 @@ export class LaneRepository {
   claimPaced(
     subscriptionId: string,
     quota: number,
-    rules: LaneRules,
+    limits: LaneLimits,
     leaseSeconds: number,
   ): Promise<PacedClaim | null> {
     return this.database.transaction(async (connection) => {
       const slotInMs = await lockLane(connection, subscriptionId);
       if (slotInMs === null) return null;
-      const { spacingMs, maxConcurrency } = rules;
+      const { spacingMs, maxConcurrency } = limits;
       const free =
         maxConcurrency === null ? quota : maxConcurrency - (await inFlight(connection, subscriptionId));
       const slots = spacingMs === null ? quota : Math.ceil((SLOT_HORIZON_MS - slotInMs) / spacingMs);
@@ -212,9 +159,7 @@ export class LaneRepository {
         allowed > 0
           ? await connection.run<ClaimedDelivery>(CLAIM_DUE, [leaseSeconds, [subscriptionId], [allowed]])
           : [];
-      if (spacingMs === null) {
-        return { deliveries: claimed.map((delivery) => ({ ...delivery, send_after_ms: 0 })), nextInMs: null };
-      }
+      if (spacingMs === null) return { deliveries: claimed, nextInMs: null };
       const nextSlotInMs = slotInMs + claimed.length * spacingMs;
       await connection.run(
         `update lane set next_slot_at = now() + make_interval(secs => $2) where subscription_id = $1
@@ -224,7 +169,7 @@ export class LaneRepository {
       return {
         deliveries: claimed.map((delivery, index) => ({
           ...delivery,
-          send_after_ms: slotInMs + index * spacingMs,
+          sendAfterMs: slotInMs + index * spacingMs,
         })),
         // Half a horizon early, so that slots are handed on without a pause.
         nextInMs:
@@ -268,7 +213,7 @@ export class LaneRepository {
   }
 
   /** Gives claimed deliveries back unsent, as if they had never been claimed. */
-  async release(deliveries: { id: string; attempt_number: number }[]): Promise<void> {
+  async release(deliveries: Pick<ClaimedDelivery, 'id' | 'attemptNumber'>[]): Promise<void> {
     await this.database.run(
       `update delivery d
        set status = case when d.attempt_count - 1 > d.budget_start then 'retrying' else 'pending' end,
@@ -276,7 +221,7 @@ export class LaneRepository {
        from unnest($1::uuid[], $2::int[]) as r(id, attempt_number)
        where d.id = r.id and d.attempt_count = r.attempt_number and d.status = 'delivering'
        /* all tenants: what this process has claimed */`,
-      [deliveries.map(({ id }) => id), deliveries.map(({ attempt_number }) => attempt_number)],
+      [deliveries.map(({ id }) => id), deliveries.map(({ attemptNumber }) => attemptNumber)],
     );
   }
 

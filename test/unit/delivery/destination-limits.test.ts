@@ -5,7 +5,7 @@ import { AddressRules } from '../../../src/domain/target-address.js';
 import { InProcessRateLimiter } from '../../../src/limits/in-process-rate-limiter.js';
 import { RateLimiter } from '../../../src/limits/rate-limiter.js';
 import type { Metrics } from '../../../src/observability/metrics.js';
-import type { Subscription } from '../../../src/persistence/subscription-cache.js';
+import type { Subscription } from '../../../src/domain/subscription.js';
 
 beforeEach(() => vi.useFakeTimers({ toFake: ['performance'] }));
 afterEach(() => vi.useRealTimers());

@@ -7,11 +7,8 @@ import type { DestinationLimits } from '../../../src/delivery/destination-limits
 import { LaneRunner } from '../../../src/delivery/lane-runner.js';
 import type { TargetChallenge } from '../../../src/delivery/target-challenge.js';
 import type { PayloadLoader } from '../../../src/delivery/payload-loader.js';
-import type {
-  ClaimedDelivery,
-  LaneRepository,
-  PacedClaim,
-} from '../../../src/persistence/repositories/lane.repository.js';
+import type { ClaimedDelivery } from '../../../src/domain/delivery.js';
+import type { LaneRepository, PacedClaim } from '../../../src/persistence/repositories/lane.repository.js';
 import type { SubscriptionCache } from '../../../src/persistence/subscription-cache.js';
 import type { LaneScheduler } from '../../../src/queue/lane-scheduler.js';
 
@@ -60,7 +57,7 @@ function workerWithLimit() {
     tenantId: '',
     isActive: true,
     timeoutMs: 1,
-    rules: { maxConcurrency: 1, spacingMs: null },
+    limits: { maxConcurrency: 1, spacingMs: null },
   };
   const claims: ((deliveries: string[]) => void)[] = [];
   const sent = new Map<string, () => void>();
@@ -69,9 +66,7 @@ function workerWithLimit() {
       claimPaced: () =>
         new Promise<PacedClaim>((resolve) => {
           claims.push((ids) => {
-            const deliveries = ids.map(
-              (id) => ({ id, send_after_ms: 0 }) as ClaimedDelivery & { send_after_ms: number },
-            );
+            const deliveries = ids.map((id) => ({ id }) as ClaimedDelivery);
             resolve({ deliveries, nextInMs: null });
           });
         }),
@@ -109,12 +104,12 @@ it('looks again when a place became free while it was told that there was none',
 
 it('ends the deliveries of a limited lane whose subscription was deleted since it was cached', async () => {
   const id = randomUUID();
-  let cached: object | undefined = { id, tenantId: 'a', rules: { maxConcurrency: 3, spacingMs: null } };
+  let cached: object | undefined = { id, tenantId: 'a', limits: { maxConcurrency: 3, spacingMs: null } };
   const ended = new Set<string>();
   const runner = runnerWith({
     repository: {
       claimPaced: () => Promise.resolve(null),
-      claimDue: () => Promise.resolve(ended.size === 0 ? [{ id: 'orphan', subscription_id: id }] : []),
+      claimDue: () => Promise.resolve(ended.size === 0 ? [{ id: 'orphan', subscriptionId: id }] : []),
     },
     subscriptions: {
       findLane: () => Promise.resolve(cached),
@@ -136,7 +131,7 @@ it('gives back what its destination does not take, and tries with one when its t
     id: randomUUID(),
     tenantId: 'a',
     timeoutMs: 1,
-    rules: { spacingMs: null, maxConcurrency: null },
+    limits: { spacingMs: null, maxConcurrency: null },
   };
   let due = Array.from({ length: 5 }, (_, index) => `delivery ${index}`);
   const quotas: number[] = [];
@@ -149,7 +144,7 @@ it('gives back what its destination does not take, and tries with one when its t
         quotas.push(quota);
         const claimed = due.slice(0, quota);
         due = due.slice(quota);
-        return Promise.resolve(claimed.map((id) => ({ id, subscription_id: subscription.id })));
+        return Promise.resolve(claimed.map((id) => ({ id, subscriptionId: subscription.id })));
       },
       release: (given: { id: string }[]) => {
         due = [...given.map(({ id }) => id), ...due];

@@ -1,10 +1,8 @@
 import { expect, it } from 'vitest';
 import type { Config } from '../../../src/config/config.js';
 import { PayloadLoader } from '../../../src/delivery/payload-loader.js';
-import type {
-  ClaimedDelivery,
-  LaneRepository,
-} from '../../../src/persistence/repositories/lane.repository.js';
+import type { ClaimedDelivery } from '../../../src/domain/delivery.js';
+import type { LaneRepository } from '../../../src/persistence/repositories/lane.repository.js';
 
 const MIB = 1_048_576;
 const loader = new PayloadLoader(
@@ -14,8 +12,8 @@ const loader = new PayloadLoader(
   } as unknown as LaneRepository,
   { maxPayloadBytes: MIB } as Config,
 );
-const claimed = (event_id: string, payload_bytes: number) =>
-  ({ event_id, payload_bytes, payload: null }) as ClaimedDelivery;
+const claimed = (eventId: string, payloadBytes: number) =>
+  ({ eventId, payloadBytes, payload: null }) as ClaimedDelivery;
 
 it('loads even what is larger than all the room there is, and goes on', async () => {
   const large = await loader.load(claimed('large', 200 * MIB), 'slow');
