@@ -30,8 +30,10 @@ const MAX_ERRORS = 10;
 const MAX_NUMBER_LENGTH = 400;
 /** Every decimal of so many digits has a double of its own, which is written with the same digits (DBL_DIG of C). */
 const SAFE_DIGITS = 15;
-/** Powers of ten between which that holds. */
+/** Powers of ten between which that holds. At both ends of the range it needs the number: {@link isNormal}. */
 const SAFE_MAGNITUDE = 307;
+/** The smallest double with all its digits. */
+const SMALLEST_NORMAL = 2 ** -1022;
 
 interface Wanted {
   /** Whether numbers must be kept exactly; false where they are only compared. */
@@ -55,6 +57,8 @@ class Scan {
   readonly errors: FieldError[] = [];
   private at = 0;
   private depth = 0;
+  /** Whether the number that was skipped last has no more digits than every double keeps. */
+  private hasFewDigits = false;
   /** Names and indexes from the outside inwards, of which the first `depth` count. */
   private readonly path: (string | number)[] = [];
 
@@ -133,6 +137,7 @@ class Scan {
     }
     const given = this.bytes.toString('latin1', start, this.at);
     const kept = Number(given);
+    if (this.hasFewDigits && isNormal(kept)) return;
     const written = String(kept);
     if (given === written || (Number.isFinite(kept) && isSameDecimal(given, written))) return;
     const only = Number.isFinite(kept) ? `, only as ${written}` : '';
@@ -158,8 +163,9 @@ class Scan {
     }
     const exponent = byte === LOWER_E || byte === UPPER_E ? this.exponent() : 0;
     const magnitude = (whole === -1 ? digits : whole) - 1 - first + exponent;
+    this.hasFewDigits = last - first < SAFE_DIGITS;
     const isShort = this.at - start <= MAX_NUMBER_LENGTH;
-    return isShort && last - first < SAFE_DIGITS && Math.abs(magnitude) <= SAFE_MAGNITUDE;
+    return isShort && this.hasFewDigits && Math.abs(magnitude) <= SAFE_MAGNITUDE;
   }
 
   private exponent(): number {
@@ -196,6 +202,9 @@ const isWhitespace = (byte: number): boolean =>
   byte === SPACE || byte === NEWLINE || byte === CARRIAGE_RETURN || byte === TAB;
 
 const isDigit = (byte: number): boolean => byte >= ZERO && byte <= NINE;
+
+/** Whether a double is as precise as most are: neither infinite nor so small that it has fewer digits. */
+const isNormal = (number: number): boolean => Number.isFinite(number) && Math.abs(number) >= SMALLEST_NORMAL;
 
 /** Whether two numbers are the same but for how they are written: `1.0`, `1e0` and `1`. Zero has no sign. */
 function isSameDecimal(one: string, other: string): boolean {

@@ -18,7 +18,7 @@ import {
 import { IsDescription } from '../http/is-description.js';
 import { MayBeLeftOut } from '../http/may-be-left-out.js';
 import { PageQuery } from '../http/paging.dto.js';
-import { OptionalBody } from '../http/validation.pipe.js';
+import { MAX_FIELDS, OptionalBody } from '../http/validation.pipe.js';
 
 function WholeNumber(min: number, max: number, unit = ''): PropertyDecorator {
   const message = `must be a whole number from ${min} to ${max} ${unit}`.trimEnd();
@@ -77,6 +77,7 @@ export class SubscriptionFieldsDto {
   @ApiPropertyOptional({
     type: 'object',
     additionalProperties: { type: 'string' },
+    maxProperties: 20,
     default: {},
     example: { 'X-Tenant': 'acme' },
     description: 'Up to 20 headers of your own on each delivery.',
@@ -164,9 +165,11 @@ export class SubscriptionFieldsDto {
   @ApiPropertyOptional({
     type: 'object',
     additionalProperties: true,
+    maxProperties: MAX_FIELDS,
     default: {},
     example: { team: 'billing' },
-    description: 'Anything you want to find here again, at most 16 KiB of JSON.',
+    description:
+      'Anything you want to find here again: at most 16 KiB of JSON, and at most 1,000 fields in one object of it.',
   })
   @MayBeLeftOut()
   @IsObject({ message: 'must be an object' })

@@ -241,7 +241,7 @@ describe('sizes', () => {
   });
 
   it('of a refusal do not grow with its mistakes', async () => {
-    const names = Array.from({ length: 9_000 }, (_, index) => `field-${index}`);
+    const names = Array.from({ length: 900 }, (_, index) => `field-${index}`);
     for (const body of [
       Object.fromEntries(names.map((name) => [name, 1])),
       Object.fromEntries(Array.from({ length: 200 }, (_, index) => [`${index}${'x'.repeat(1_000)}`, 1])),

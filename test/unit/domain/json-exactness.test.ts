@@ -85,11 +85,17 @@ describe('cost relative to JSON.parse of the same bytes', () => {
     `[${Array<string>(Math.floor(SIZE / (item.length + 1)))
       .fill(item)
       .join()}]`;
+  const listOfNumbers = (item: (n: number) => string) =>
+    `[${Array.from({ length: SIZE / 20 }, (_, n) => item(10_000 + n)).join()}]`;
 
   it.each([
     ['whole numbers', listOf('1')],
     ['fractions', listOf('1.50')],
     ['exponents', listOf('1e0')],
+    ['the largest magnitude', listOf('1e308')],
+    ['the smallest magnitude', listOf('1e-308')],
+    ['different numbers of the largest magnitude', listOfNumbers((n) => `1.${n}e308`)],
+    ['different numbers of 17 digits', listOfNumbers((n) => `${n / 3}`)],
     ['fractions of many zeros', listOf('1.00000000000000000')],
     ['17 digits', listOf('0.30000000000000004')],
     ['numbers of 400 characters', listOf(`0.1${'0'.repeat(397)}`)],
