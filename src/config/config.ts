@@ -1,5 +1,6 @@
 import { KeyRing } from '../domain/encryption.js';
 import { AddressRanges } from '../domain/address-ranges.js';
+import { nat64Carrier } from '../domain/ipv4-carriers.js';
 import { AddressRules } from '../domain/target-address.js';
 import {
   DEFAULT_OPERATOR,
@@ -54,6 +55,7 @@ const VARIABLES = {
   DOCS: onOrOff(true),
   ENCRYPTION_KEY: variable<KeyRing | null>(null, (value) => KeyRing.parse(value)),
   ALLOW_TARGET_RANGES: targetRanges(),
+  NAT64_PREFIXES: list((prefix) => (nat64Carrier(prefix), prefix)),
   TRUSTED_PROXIES: addressRanges(),
   CORS_ORIGINS: origins(),
   PUBLIC_URL: publicUrl(),
@@ -208,7 +210,8 @@ export class Config {
     this.encryptionKeys = values.ENCRYPTION_KEY;
     // What other machines can reach is not to call services that trust their own machine.
     const opensLoopback = embedded && isLoopback(this.host);
-    this.addressRules = values.ALLOW_TARGET_RANGES ?? AddressRules.parse(opensLoopback ? LOOPBACK : '');
+    const addressRules = values.ALLOW_TARGET_RANGES ?? AddressRules.parse(opensLoopback ? LOOPBACK : '');
+    this.addressRules = addressRules.withNat64(values.NAT64_PREFIXES);
     this.isLoopbackClosedByHost = embedded && !opensLoopback && values.ALLOW_TARGET_RANGES === null;
     this.requiresVerification = values.TARGET_VERIFICATION === 'required';
     this.trustedProxies = values.TRUSTED_PROXIES;

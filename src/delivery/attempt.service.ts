@@ -16,11 +16,13 @@ import type { ClaimedDelivery } from '../domain/delivery.js';
 import type { Subscription } from '../domain/subscription.js';
 import { SubscriptionCache } from '../persistence/subscription-cache.js';
 import { CLOCK } from './clock.token.js';
+import type { Postponed } from './destination-limits.js';
 import { HttpSender } from './http-sender.js';
 import { ResultWriter } from './result-writer.js';
 
 /** What the lane learns from an attempt. */
 export interface AttemptReport {
+  kind: 'attempted';
   /** The target answered with 2xx; answered otherwise; did not answer; was not called. */
   target: 'accepted' | 'answered' | 'silent' | 'not called';
   /** How long the target took. */
@@ -66,16 +68,18 @@ export class AttemptService {
 
   /**
    * @param answered called when the target is done with it, before the result is recorded
+   * @returns `postponed` when nothing was sent, which is no attempt, and nothing was recorded
    * @throws only when the result could not be recorded; the lease then sees to another attempt
    */
   async run(
     delivery: LoadedDelivery,
     subscription: Subscription | undefined,
     answered: () => void,
-  ): Promise<AttemptReport> {
+  ): Promise<AttemptReport | Postponed> {
     if (!subscription) return this.refuseOrphan(delivery);
     const startedAt = new Date(this.clock.now());
     const result = await this.send(delivery, subscription, startedAt);
+    if (result.kind === 'postponed') return result;
     answered();
     const outcome = classify(result, this.clock.now(), this.config.retryAfterCapMs);
     const decision = this.decide(outcome, delivery, subscription);
@@ -89,6 +93,7 @@ export class AttemptService {
     this.announce(delivery, attempt, concluded, changed);
     if (outcome.kind === 'gone') await this.disable(subscription);
     return {
+      kind: 'attempted',
       target: targetOf(concluded),
       durationMs: result.durationMs,
       retryInMs: changed ? attempt.retryInMs : null,
@@ -101,7 +106,11 @@ export class AttemptService {
     await this.sender.close();
   }
 
-  private send(delivery: LoadedDelivery, subscription: Subscription, startedAt: Date): Promise<SendResult> {
+  private send(
+    delivery: LoadedDelivery,
+    subscription: Subscription,
+    startedAt: Date,
+  ): Promise<SendResult | Postponed> {
     const { payload: body } = delivery;
     const secrets = this.secretsOf(subscription, startedAt);
     if (!secrets) return Promise.resolve(CANNOT_SIGN);
@@ -242,7 +251,7 @@ export class AttemptService {
       deadReason: 'subscription_deleted',
     });
     if (changed) this.metrics.deadLettered('subscription_deleted');
-    return { target: 'not called', durationMs: 0, retryInMs: null };
+    return { kind: 'attempted', target: 'not called', durationMs: 0, retryInMs: null };
   }
 
   /** Keeps the history complete; the fence makes sure that it changes no status. */

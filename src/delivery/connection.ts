@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import type { Destination } from './destination-limits.js';
 import type { Connect, ConnectTarget } from './guarded-connector.js';
 import type { HttpExchange } from './http-exchange.js';
 import { AnsweredTooEarly, ConnectionClosed } from './send-failure.js';
@@ -34,6 +35,8 @@ export class Connection {
   /** When its server may close it, in the milliseconds of `performance.now()`. */
   expiresAt = 0;
   isDestroyed = false;
+  /** Where it leads; null while it is not open. */
+  destination: Destination | null = null;
 
   private socket: Socket | null = null;
   private exchange: HttpExchange | null = null;
@@ -66,14 +69,15 @@ export class Connection {
       this.write(exchange, this.socket);
       return;
     }
-    this.giveUpConnecting = this.connect(this.target, (error, socket) => {
+    this.giveUpConnecting = this.connect(this.target, exchange, (error, opened) => {
       this.giveUpConnecting = null;
-      if (socket === null) {
+      if (opened === null) {
         this.lose(error ?? new ConnectionClosed());
         return;
       }
-      this.adopt(socket);
-      this.write(exchange, socket);
+      this.destination = opened.destination;
+      this.adopt(opened.socket);
+      this.write(exchange, opened.socket);
     });
   }
 

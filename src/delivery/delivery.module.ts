@@ -6,7 +6,6 @@ import { LOGGER } from '../observability/logger.js';
 import { LaneScheduler } from '../queue/lane-scheduler.js';
 import { AttemptService } from './attempt.service.js';
 import { CLOCK } from './clock.token.js';
-import { Destinations } from './destination.js';
 import { DestinationLimits } from './destination-limits.js';
 import { HttpSender } from './http-sender.js';
 import { LaneRunner } from './lane-runner.js';
@@ -14,28 +13,22 @@ import { PayloadLoader } from './payload-loader.js';
 import { ResultWriter } from './result-writer.js';
 import { SweepTask } from './sweep.task.js';
 import { TargetChallenge } from './target-challenge.js';
-import { targetResolver } from './target-resolver.js';
 
 /** Executes deliveries: the worker's part of the engine. */
 @Module({
   providers: [
     { provide: CLOCK, useValue: systemClock },
-    {
-      provide: Destinations,
-      inject: [Config],
-      useFactory: (config: Config) => new Destinations(config.addressRules),
-    },
     DestinationLimits,
     {
       provide: HttpSender,
-      inject: [Config, Destinations, LOGGER],
-      useFactory: (config: Config, destinations: Destinations, logger: Logger) =>
+      inject: [Config, DestinationLimits, LOGGER],
+      useFactory: (config: Config, limits: DestinationLimits, logger: Logger) =>
         new HttpSender({
           rules: config.addressRules,
           connectTimeoutMs: config.connectTimeoutMs,
           // Lanes bound themselves. Many subscriptions may share an origin, and must not wait for each other there.
           maxConnectionsPerOrigin: config.workerCount,
-          resolve: destinations.learning(targetResolver(config)),
+          limits,
           onRefused: (host, address) => logger.warn({ host, address }, 'target.refused'),
         }),
     },

@@ -1,7 +1,17 @@
 import { constants } from 'node:crypto';
-import { isIP, type LookupFunction, connect as connectTcp, type Socket } from 'node:net';
-import { connect as connectTls, createSecureContext, type SecureContext, TLSSocket } from 'node:tls';
+import { isIP, type Socket } from 'node:net';
+import { connect as connectTls, createSecureContext, type SecureContext } from 'node:tls';
 import type { AddressRules } from '../domain/target-address.js';
+import { connectTcp } from './connect-tcp.js';
+import {
+  type Admission,
+  type Destination,
+  DestinationBusy,
+  NO_LIMITS,
+  type RequestKind,
+  type RequestLimits,
+} from './destination-limits.js';
+import { OpeningSocket } from './opening-socket.js';
 import { type ResolveAddresses, shared, targetResolver } from './target-resolver.js';
 import { TlsByteLimit } from './tls-byte-limit.js';
 import { TlsSessions } from './tls-sessions.js';
@@ -10,6 +20,8 @@ export interface GuardedConnectorOptions {
   rules: AddressRules;
   /** Milliseconds for DNS, TCP and TLS together. */
   connectTimeoutMs: number;
+  /** What all requests to an address have to share; none where it is left out, as in tests. */
+  limits?: RequestLimits | undefined;
   /** Told of what the rules refused. */
   onRefused?: OnRefused | undefined;
   /** Stands in for DNS in tests. */
@@ -29,11 +41,24 @@ export interface ConnectTarget {
   tenantId: string;
 }
 
+/** For what a connection is opened. */
+export interface Opener {
+  readonly kind: RequestKind;
+  /** Takes over what was admitted: `end` is to be called once, at the end of the request or of another attempt. */
+  hold(end: () => void): void;
+}
+
+/** An open socket, and where it leads. */
+export interface Opened {
+  socket: Socket;
+  destination: Destination;
+}
+
 /** Called once, with the open socket or with the reason why there is none. */
-export type OnConnected = (error: Error | null, socket: Socket | null) => void;
+export type OnConnected = (error: Error | null, opened: Opened | null) => void;
 
 /** @returns a function that gives up, if the socket is not open yet; then `onConnected` is not called */
-export type Connect = (target: ConnectTarget, onConnected: OnConnected) => () => void;
+export type Connect = (target: ConnectTarget, opener: Opener, onConnected: OnConnected) => () => void;
 
 /**
  * The host is, or resolves to, an address that this service must not call. Tenants read the message, so it does not
@@ -69,10 +94,13 @@ export class ConnectTimeout extends Error {
  * name stays in the Host header and in TLS SNI. A connection that is kept stays where it was judged to go;
  * what the name means meanwhile is asked again for the next connection.
  *
- * The connector fails with BlockedTarget, UnresolvedTarget, ConnectTimeout, or the error of the socket.
+ * Each attempt counts at the very address that it goes to, whatever names lead there.
+ *
+ * The connector fails with BlockedTarget, UnresolvedTarget, ConnectTimeout, DestinationBusy, or the error of the socket.
  */
 export function guardedConnector(options: GuardedConnectorOptions): Connect {
   const resolve = shared(options.resolve ?? targetResolver(options));
+  const limits = options.limits ?? NO_LIMITS;
   const sessions = new TlsSessions();
   const tlsBytes = new TlsByteLimit();
   let secureContext: SecureContext | undefined;
@@ -83,97 +111,84 @@ export function guardedConnector(options: GuardedConnectorOptions): Connect {
       ...(options.ca !== undefined && { ca: options.ca }),
     }));
 
-  return (target, onConnected) => {
+  async function open(target: ConnectTarget, opener: Opener, opening: OpeningSocket): Promise<Opened> {
     const { hostname, protocol, tenantId } = target;
-    let socket: Socket | null = null;
-    const timer = setTimeout(
-      () => fail(new ConnectTimeout(socket instanceof TLSSocket)),
-      options.connectTimeoutMs,
+    const isTls = protocol === 'https:';
+    const port = target.port === '' ? (isTls ? 443 : 80) : Number(target.port);
+    const addresses = await allowedAddresses(options, resolve, target);
+    if (opening.isGivenUp) throw new ConnectTimeout();
+    let destination!: Destination;
+    const take = (admission: Admission): void => {
+      if (!admission.isAdmitted) throw new DestinationBusy(admission.retryInMs);
+      opener.hold(admission.end);
+    };
+    const tcp = await connectTcp(addresses, port, opening, (address) => {
+      destination = limits.destination(address, tenantId);
+      const admission = limits.admit(destination, opener.kind);
+      if (admission instanceof Promise) return admission.then(take);
+      take(admission);
+      return undefined;
+    });
+    if (!isTls) return { socket: tcp, destination };
+    const tls = sessions.join(`${tenantId} ${hostname}:${target.port}`, (session) =>
+      connectTls({
+        socket: tcp,
+        host: hostname,
+        secureContext: context(),
+        servername: isIP(hostname) === 0 ? hostname : '',
+        ...(session && { session }),
+      }),
     );
+    tlsBytes.watch(tls, tcp);
+    await opening.until(tls, 'secureConnect', tcp);
+    return { socket: tls, destination };
+  }
+
+  return (target, opener, onConnected) => {
+    const opening = new OpeningSocket();
     let isSettled = false;
     const settle = (): boolean => {
       clearTimeout(timer);
       return !isSettled && (isSettled = true);
     };
-    const fail = (error: Error) => {
-      socket?.destroy();
-      if (settle()) onConnected(error, null);
+    const fail = (error: Error): void => {
+      const isFirst = settle();
+      opening.giveUp();
+      if (isFirst) onConnected(error, null);
     };
-    const lost = () => fail(Object.assign(new Error('closed'), { code: 'ECONNRESET' }));
-    const use = (opened: Socket) => {
-      socket = opened;
-      // Stays for good: a socket without a listener would throw.
-      opened.on('error', fail);
-      opened.once('close', lost);
-    };
-
-    // node:net asks no lookup for a literal, so it is judged here.
-    if (isIP(hostname) !== 0 && !options.rules.isAllowed(hostname)) {
-      const refusal = refuse(options, hostname, hostname);
-      queueMicrotask(() => fail(refusal));
-      return settle;
-    }
-    const isTls = protocol === 'https:';
-    const tcp = connectTcp({
-      host: hostname,
-      port: target.port === '' ? (isTls ? 443 : 80) : Number(target.port),
-      lookup: vettedLookup(options, resolve, tenantId),
-      autoSelectFamily: true,
-      // Node 20's default of 250 ms gives up on an intercontinental handshake.
-      autoSelectFamilyAttemptTimeout: 500,
-      noDelay: true,
-      keepAlive: true,
-      keepAliveInitialDelay: 60_000,
-    });
-    use(tcp);
-    tcp.once('connect', () => {
-      if (!isTls) {
-        if (settle()) onConnected(null, tcp);
-        return;
-      }
-      tcp.off('close', lost);
-      const tls = sessions.join(`${tenantId} ${hostname}:${target.port}`, (session) =>
-        connectTls({
-          socket: tcp,
-          host: hostname,
-          secureContext: context(),
-          servername: isIP(hostname) === 0 ? hostname : '',
-          ...(session && { session }),
-        }),
-      );
-      use(tls);
-      tlsBytes.watch(tls, tcp);
-      tls.once('secureConnect', () => {
-        if (settle()) onConnected(null, tls);
-      });
-    });
+    const timer = setTimeout(() => fail(new ConnectTimeout(opening.isHandshake)), options.connectTimeoutMs);
+    open(target, opener, opening).then((opened) => {
+      if (settle()) onConnected(null, opened);
+    }, fail);
     return () => {
       settle();
-      socket?.destroy();
+      opening.giveUp();
     };
   };
 }
 
-/** A lookup for node:net, which asks for all addresses because autoSelectFamily is on. */
-function vettedLookup(
+/**
+ * All addresses of a host; a literal is its own.
+ * @throws BlockedTarget if one of them is not to be called, UnresolvedTarget if there are none; by rejecting
+ */
+async function allowedAddresses(
   options: GuardedConnectorOptions,
   resolve: ResolveAddresses,
-  tenantId: string,
-): LookupFunction {
-  return (hostname, _options, callback) => {
-    resolve(hostname, tenantId).then(
-      (addresses) => {
-        const refused = addresses.find(({ address }) => !options.rules.isAllowed(address));
-        if (refused !== undefined) callback(refuse(options, hostname, refused.address), []);
-        else if (addresses.length === 0) callback(new UnresolvedTarget(hostname, undefined), []);
-        else callback(null, addresses);
-      },
-      (error: unknown) => callback(new UnresolvedTarget(hostname, error), []),
-    );
-  };
+  { hostname, tenantId }: ConnectTarget,
+): Promise<string[]> {
+  const addresses =
+    isIP(hostname) === 0
+      ? (await resolve(hostname, tenantId).catch(rethrow(hostname))).map(({ address }) => address)
+      : [hostname];
+  const refused = addresses.find((address) => !options.rules.isAllowed(address));
+  if (refused !== undefined) {
+    options.onRefused?.(hostname, refused);
+    throw new BlockedTarget(hostname);
+  }
+  if (addresses.length === 0) throw new UnresolvedTarget(hostname, undefined);
+  return addresses;
 }
 
-function refuse({ onRefused }: GuardedConnectorOptions, hostname: string, address: string): BlockedTarget {
-  onRefused?.(hostname, address);
-  return new BlockedTarget(hostname);
-}
+const rethrow = (hostname: string) => (error: unknown) => {
+  throw new UnresolvedTarget(hostname, error);
+};

@@ -1,4 +1,5 @@
 import type { SendFailureCode, SendResult } from '../domain/attempt-outcome.js';
+import { DestinationBusy, type Postponed, type RequestKind } from './destination-limits.js';
 import { InvalidResponse, ResponseParser } from './response-parser.js';
 import { responseText, withoutNul } from './response-text.js';
 import { AnsweredTooEarly, ConnectionClosed, describeFailure, type SendFailure } from './send-failure.js';
@@ -21,14 +22,16 @@ export interface Carrier {
  * is given back with it.
  */
 export class HttpExchange {
-  readonly result: Promise<SendResult>;
+  readonly result: Promise<SendResult | Postponed>;
   /** The queue in which the exchange waits for a connection. */
   queue: Set<HttpExchange> | null = null;
+  /** It has its result. */
+  isSettled = false;
 
   private readonly startedAt = performance.now();
   private timer: NodeJS.Timeout;
-  private resolve!: (result: SendResult | Promise<SendResult>) => void;
-  private isSettled = false;
+  private resolve!: (result: SendResult | Postponed | Promise<SendResult>) => void;
+  private endRequest: (() => void) | null = null;
   private connection: Carrier | null = null;
   private parser = new ResponseParser();
   private isWaitingForBody = false;
@@ -37,12 +40,14 @@ export class HttpExchange {
    * @param head of the request, as `requestHead` builds it
    * @param host for messages, e.g. `hooks.example.com:443`
    * @param timeoutMs from now until the response has been read
+   * @param kind of request, for the limits of its destination
    */
   constructor(
     readonly head: string,
     readonly body: Buffer,
     private readonly host: string,
     private readonly timeoutMs: number,
+    readonly kind: RequestKind = 'delivery',
   ) {
     this.result = new Promise((resolve) => {
       this.resolve = resolve;
@@ -53,6 +58,16 @@ export class HttpExchange {
 
   get keepAliveMs(): number {
     return this.parser.keepAliveMs;
+  }
+
+  /**
+   * It counts as an open request at its destination, until it has its result or is tried elsewhere.
+   * @param end to be called when it counts no more
+   */
+  hold(end: () => void): void {
+    this.endRequest?.();
+    this.endRequest = end;
+    if (this.isSettled) this.release();
   }
 
   /** The connection carries it now; it may be the second one, after the first was lost. */
@@ -77,12 +92,17 @@ export class HttpExchange {
   /** The connection is gone, with all that will ever have come. */
   onLost(error: Error): void {
     this.connection = null;
+    this.release();
     this.parser.end(error instanceof ConnectionClosed);
     if (this.parser.head !== null) this.respond();
   }
 
   /** Ends the exchange with what the error means, unless it has its result. */
   failWith(error: Error): void {
+    if (error instanceof DestinationBusy) {
+      this.settle({ kind: 'postponed', retryInMs: error.retryInMs });
+      return;
+    }
     const { code, message } = this.describe(error);
     this.fail(code, message);
   }
@@ -151,12 +171,18 @@ export class HttpExchange {
     this.settle({ kind: 'failure', code, message, durationMs: this.elapsedMs() });
   }
 
-  private settle(result: SendResult | Promise<SendResult>): void {
+  private settle(result: SendResult | Postponed | Promise<SendResult>): void {
     if (this.isSettled) return;
     this.isSettled = true;
+    this.release();
     clearTimeout(this.timer);
     this.queue?.delete(this);
     this.resolve(result);
+  }
+
+  private release(): void {
+    this.endRequest?.();
+    this.endRequest = null;
   }
 
   private elapsedMs(): number {

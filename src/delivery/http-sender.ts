@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import type { SendResult } from '../domain/attempt-outcome.js';
 import type { AddressRules } from '../domain/target-address.js';
 import { type InvalidTargetUrl, parseTargetUrl } from '../domain/target-url.js';
+import { NO_LIMITS, type Postponed, type RequestKind, type RequestLimits } from './destination-limits.js';
 import { type Connect, type ConnectTarget, guardedConnector, type OnRefused } from './guarded-connector.js';
 import { HttpExchange } from './http-exchange.js';
 import { IdleConnections } from './idle-connections.js';
@@ -21,6 +22,7 @@ export interface OutgoingRequest {
   body: Buffer;
   /** Milliseconds from the call until the response has been read. */
   timeoutMs: number;
+  kind?: RequestKind;
 }
 
 export interface HttpSenderOptions {
@@ -28,6 +30,8 @@ export interface HttpSenderOptions {
   /** Milliseconds for DNS, TCP and TLS together. */
   connectTimeoutMs: number;
   maxConnectionsPerOrigin: number;
+  /** What all requests to an address have to share; none where it is left out, as in tests. */
+  limits?: RequestLimits;
   /** Told of what the rules refused. */
   onRefused?: OnRefused;
   /** Stands in for DNS in tests. */
@@ -71,9 +75,12 @@ export class HttpSender {
     this.sweep = setInterval(() => this.closeUnused(), SWEEP_MS).unref();
   }
 
-  /** Whatever goes wrong is a result; the promise never rejects. */
-  send(request: OutgoingRequest): Promise<SendResult> {
-    const { url, headers, body, timeoutMs } = request;
+  /**
+   * Whatever goes wrong is a result; the promise never rejects. A request that its destination takes no more of is
+   * postponed: nothing of it was sent.
+   */
+  send(request: OutgoingRequest): Promise<SendResult | Postponed> {
+    const { url, headers, body, timeoutMs, kind } = request;
     let target: Target;
     let head: string;
     try {
@@ -82,7 +89,7 @@ export class HttpSender {
     } catch (error) {
       return Promise.resolve(notSent(error as InvalidTargetUrl | InvalidRequest));
     }
-    const exchange = new HttpExchange(head, body, target.host, timeoutMs);
+    const exchange = new HttpExchange(head, body, target.host, timeoutMs, kind);
     if (this.isClosed) exchange.failWith(new SenderClosed());
     else this.poolOf(request, target).submit(exchange);
     return exchange.result;
@@ -117,12 +124,13 @@ export class HttpSender {
     if (pool === undefined) {
       const { protocol, hostname, port } = target;
       const connectTarget: ConnectTarget = { protocol, hostname, port, tenantId };
-      const { maxConnectionsPerOrigin } = this.options;
+      const { maxConnectionsPerOrigin, limits = NO_LIMITS } = this.options;
       const { connect, idleConnections, restingConnections } = this;
       pool = new OriginPool(
         connectTarget,
         maxConnectionsPerOrigin,
         connect,
+        limits,
         idleConnections,
         restingConnections,
       );

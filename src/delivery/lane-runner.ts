@@ -11,7 +11,6 @@ import type { Subscription } from '../domain/subscription.js';
 import { SubscriptionCache } from '../persistence/subscription-cache.js';
 import { LaneScheduler } from '../queue/lane-scheduler.js';
 import { AttemptReport, AttemptService } from './attempt.service.js';
-import { DestinationLimits } from './destination-limits.js';
 import { Lane } from './lane.js';
 import { Loaded, PayloadLoader } from './payload-loader.js';
 import { Grant, SharedRoom } from './shared-room.js';
@@ -55,7 +54,6 @@ export class LaneRunner {
     private readonly repository: LaneRepository,
     private readonly subscriptions: SubscriptionCache,
     private readonly attempts: AttemptService,
-    private readonly destinations: DestinationLimits,
     private readonly challenges: TargetChallenge,
     private readonly payloads: PayloadLoader,
     private readonly scheduler: LaneScheduler,
@@ -258,17 +256,14 @@ export class LaneRunner {
       const current = await this.reread(subscription);
       const mayEndInTime = performance.now() + (current?.timeoutMs ?? 0) < leaseEndsAt;
       if (!mayEndInTime || current?.pausedBy) return 'due again';
-      const admission = current ? await this.destinations.admit(current) : null;
-      if (admission?.isAdmitted === false) {
-        this.postpone(lane, admission.retryInMs);
+      const startedAt = performance.now();
+      const report = await this.attempts.run(loaded.delivery, current, answered);
+      if (report.kind === 'postponed') {
+        this.postpone(lane, report.retryInMs);
         return 'due again';
       }
-      lane.admitted();
-      const over = once(() => {
-        admission?.end();
-        answered();
-      });
-      this.learn(lane, await this.attempts.run(loaded.delivery, current, over).finally(over));
+      if (report.target !== 'not called') lane.admitted(startedAt);
+      this.learn(lane, report);
       return 'recorded';
     } finally {
       loaded.letGo();

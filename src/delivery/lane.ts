@@ -39,7 +39,8 @@ export class Lane {
   private window: number;
   /** Times in a row that its destination had its share of requests. */
   private refusals = 0;
-  /** On the monotonic clock, in milliseconds. */
+  /** Both on the monotonic clock, in milliseconds. */
+  private refusedAt = -Infinity;
   private waitsUntil = 0;
   /** The target has accepted so many in a row that the window is as wide as it gets. */
   private isFlowing = false;
@@ -99,15 +100,16 @@ export class Lane {
   refused(retryInMs: number): boolean {
     if (this.waitsMs > 0) return false;
     const backoffMs = Math.min(FIRST_WAIT_MS * 2 ** this.refusals, MAX_WAIT_MS);
-    this.waitsUntil = performance.now() + Math.max(backoffMs, retryInMs);
+    this.refusedAt = performance.now();
+    this.waitsUntil = this.refusedAt + Math.max(backoffMs, retryInMs);
     this.refusals++;
     this.dismiss();
     return true;
   }
 
-  /** Its destination takes requests. */
-  admitted(): void {
-    this.refusals = 0;
+  /** Its destination has taken a request: what began before the last refusal does not tell of what comes after it. */
+  admitted(startedAt: number): void {
+    if (startedAt > this.refusedAt) this.refusals = 0;
   }
 
   /** Sends away what waits to enter. */

@@ -1,4 +1,5 @@
 import { Connection, type ConnectionOwner } from './connection.js';
+import { type Admission, DestinationBusy, type RequestLimits } from './destination-limits.js';
 import type { Connect, ConnectTarget } from './guarded-connector.js';
 import type { HttpExchange } from './http-exchange.js';
 import type { IdleConnections } from './idle-connections.js';
@@ -30,6 +31,7 @@ export class OriginPool implements ConnectionOwner {
     private readonly target: ConnectTarget,
     private readonly maxConnections: number,
     private readonly connect: Connect,
+    private readonly limits: RequestLimits,
     private readonly idleConnections: IdleConnections,
     private readonly restingConnections: RestingConnections,
   ) {}
@@ -109,8 +111,36 @@ export class OriginPool implements ConnectionOwner {
     return undefined;
   }
 
+  /** A connection that is open already leads to a known destination; one that is not is admitted while it connects. */
   private carry(exchange: HttpExchange, connection: Connection): void {
     this.busy.add(connection);
+    const { destination } = connection;
+    if (destination === null) {
+      this.send(exchange, connection);
+      return;
+    }
+    const admission = this.limits.admit(destination, exchange.kind);
+    if (admission instanceof Promise) {
+      void admission.then((late) => this.sendIfAdmitted(exchange, connection, late));
+    } else this.sendIfAdmitted(exchange, connection, admission);
+  }
+
+  /** While the limits were asked for, the exchange may have timed out, and the connection or the pool have ended. */
+  private sendIfAdmitted(exchange: HttpExchange, connection: Connection, admission: Admission): void {
+    if (admission.isAdmitted) exchange.hold(admission.end);
+    else exchange.failWith(new DestinationBusy(admission.retryInMs));
+    if (this.isDestroyed) exchange.failWith(new SenderClosed());
+    const isUsable = !connection.isDestroyed && !this.isDistrusted;
+    if (!exchange.isSettled && isUsable) {
+      this.send(exchange, connection);
+      return;
+    }
+    this.busy.delete(connection);
+    this.rest(connection);
+    if (!exchange.isSettled) this.carry(exchange, this.newConnection());
+  }
+
+  private send(exchange: HttpExchange, connection: Connection): void {
     connection.carry(exchange, (error) => {
       this.busy.delete(connection);
       this.lastUsedAt = performance.now();
@@ -120,7 +150,7 @@ export class OriginPool implements ConnectionOwner {
   }
 
   private rest(connection: Connection): void {
-    if (this.isDestroyed || this.isDistrusted) {
+    if (connection.isDestroyed || this.isDestroyed || this.isDistrusted) {
       connection.close();
       this.serveQueue();
       return;

@@ -79,9 +79,7 @@ function tlsReason(error: Error): string {
 }
 
 function detailsOf(error: Error, host: string): { code: string; syscall: string; peer: string } {
-  // Several addresses were tried (RFC 8305) and each failed: the first one speaks for all.
-  const first: unknown = error instanceof AggregateError ? error.errors[0] : error;
-  const { code, syscall, address, port } = (first ?? error) as NodeJS.ErrnoException & {
+  const { code, syscall, address, port } = error as NodeJS.ErrnoException & {
     address?: string;
     port?: number;
   };

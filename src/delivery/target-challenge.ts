@@ -9,7 +9,7 @@ import { VERSION } from '../domain/version.js';
 import { SubscriptionRepository } from '../persistence/repositories/subscription.repository.js';
 import type { Subscription } from '../domain/subscription.js';
 import { SubscriptionCache } from '../persistence/subscription-cache.js';
-import { DestinationLimits } from './destination-limits.js';
+import type { Postponed } from './destination-limits.js';
 import { HttpSender } from './http-sender.js';
 
 /**
@@ -20,7 +20,6 @@ import { HttpSender } from './http-sender.js';
 export class TargetChallenge {
   constructor(
     private readonly sender: HttpSender,
-    private readonly destinations: DestinationLimits,
     private readonly subscriptions: SubscriptionRepository,
     private readonly cache: SubscriptionCache,
   ) {}
@@ -30,10 +29,9 @@ export class TargetChallenge {
    * @returns how long to wait with it, in milliseconds, since the destination has its share of requests; null when done
    */
   async run(subscription: Subscription, stopping: AbortSignal): Promise<number | null> {
-    const admission = await this.destinations.admit(subscription);
-    if (!admission.isAdmitted) return admission.retryInMs;
     const challenge = randomBytes(24).toString('base64url');
-    const result = await this.send(subscription, challenge).finally(admission.end);
+    const result = await this.send(subscription, challenge);
+    if (result.kind === 'postponed') return result.retryInMs;
     // What the stop cut off says nothing about the target; the challenge is still pending.
     if (stopping.aborted) return null;
     const reason = reasonAgainst(result, challenge);
@@ -42,7 +40,7 @@ export class TargetChallenge {
     return null;
   }
 
-  private send(subscription: Subscription, challenge: string): Promise<SendResult> {
+  private send(subscription: Subscription, challenge: string): Promise<SendResult | Postponed> {
     const nowMs = Date.now();
     const body = challengeBody(challenge);
     let secrets: string[];
@@ -72,6 +70,7 @@ export class TargetChallenge {
       },
       body,
       timeoutMs: subscription.timeoutMs,
+      kind: 'challenge',
     });
   }
 }

@@ -20,16 +20,17 @@ export function parseIpAddress(text: string): IpAddress | null {
   return isMapped(value) ? ipv4(value) : { version: 6, value };
 }
 
-/**
- * What one client has of addresses, as a text: an IPv4 address, or the /64 of an IPv6 address (RFC 6177: a site is
- * given that or more). What is no address stands for itself.
- */
+/** As groupOf, of a text: what is no address stands for itself. */
 export function addressGroup(text: string): string {
   if (!text.includes(':')) return text;
   const address = parseIpAddress(text);
-  if (address === null) return text;
-  if (address.version === 6) return `6:${address.value >> 64n}`;
-  return [24n, 16n, 8n, 0n].map((shift) => (address.value >> shift) & 0xffn).join('.');
+  return address === null ? text : groupOf(address);
+}
+
+/** What one host or site has of addresses: an IPv4 address, or the /64 of an IPv6 address (RFC 6177), as a text. */
+export function groupOf({ version, value }: IpAddress): string {
+  if (version === 6) return `6:${value >> 64n}`;
+  return [24n, 16n, 8n, 0n].map((shift) => (value >> shift) & 0xffn).join('.');
 }
 
 /** The IPv4 address in the lowest 32 bits. */

@@ -1,5 +1,6 @@
 import { AddressRanges } from './address-ranges.js';
-import { type IpAddress, ipv4, parseIpAddress } from './ip-address.js';
+import { groupOf, type IpAddress, ipv4, parseIpAddress } from './ip-address.js';
+import { CARRIERS, type Ipv4Carrier, nat64Carrier, teredoClient } from './ipv4-carriers.js';
 
 /**
  * IANA IPv4 Special-Purpose Address Registry and multicast. The blocks that the registry calls globally reachable are
@@ -64,7 +65,10 @@ const SPECIAL = AddressRanges.parse([...SPECIAL_IPV4, ...CLOUD_SERVICES, ...SPEC
 
 /** Which addresses Posthorn may call: public ones, and what the operator allows. */
 export class AddressRules {
-  private constructor(private readonly allowed: AddressRanges) {}
+  private constructor(
+    private readonly allowed: AddressRanges,
+    private readonly nat64: readonly Ipv4Carrier[] = [],
+  ) {}
 
   /**
    * @param allowCsv CIDRs or single addresses separated by commas, such as `10.0.0.0/8, fd00::/8`; may be empty
@@ -76,6 +80,14 @@ export class AddressRules {
   }
 
   /**
+   * The same rules in a network whose NAT64 gateways have these prefixes.
+   * @throws InvalidAddressRange naming the prefix that is none
+   */
+  withNat64(prefixes: readonly string[]): AddressRules {
+    return new AddressRules(this.allowed, prefixes.map(nat64Carrier));
+  }
+
+  /**
    * Whether a connection to this address (as DNS or the URL gave it) may be opened. An IPv6 address that carries an
    * IPv4 address is judged by the one that it reaches, and where that cannot be told it is not allowed, unless the
    * operator allows addresses of that very kind. What is no IP address is not allowed.
@@ -83,15 +95,36 @@ export class AddressRules {
   isAllowed(address: string): boolean {
     const parsed = parseIpAddress(address);
     if (parsed === null) return false;
-    const carrier = CARRIERS.find(({ holds }) => holds.includes(parsed));
+    const carrier = this.carrierOf(parsed);
     if (carrier && this.allowed.includesWithin(parsed, carrier.holds)) return true;
-    if (carrier?.carriedAt === null) return false;
-    return reachedBy(parsed, carrier?.carriedAt).every((reached) => this.mayReach(reached));
+    if (carrier) return carrier.carried !== null && this.mayReach(carrier.carried(parsed.value));
+    return reachedBy(parsed).every((reached) => this.mayReach(reached));
   }
 
-  /** Whether the operator allows it by name, as a part of the operator's own network. */
+  /**
+   * By what requests to this address are counted, whatever the host is called: the IPv4 address, also of an IPv6 address
+   * that carries one, else the /64, of which one host may have every address. What is no address stands for itself.
+   */
+  destinationOf(address: string): string {
+    const reached = this.endOf(address);
+    return reached === null ? address : groupOf(reached);
+  }
+
+  /** Whether requests to this address end in what the operator allows, the operator's own network. */
   isOfOperator(address: string): boolean {
-    return this.allowed.has(address);
+    const reached = this.endOf(address);
+    return reached !== null && this.allowed.includes(reached);
+  }
+
+  private endOf(address: string): IpAddress | null {
+    const parsed = parseIpAddress(address);
+    if (parsed?.version !== 6) return parsed;
+    return this.carrierOf(parsed)?.carried?.(parsed.value) ?? teredoClient(parsed.value) ?? parsed;
+  }
+
+  private carrierOf(address: IpAddress): Ipv4Carrier | undefined {
+    const holdsIt = ({ holds }: Ipv4Carrier): boolean => holds.includes(address);
+    return this.nat64.find(holdsIt) ?? CARRIERS.find(holdsIt);
   }
 
   private mayReach(address: IpAddress): boolean {
@@ -100,25 +133,12 @@ export class AddressRules {
 }
 
 /**
- * NAT64 (RFC 6052) and 6to4 (RFC 3056) are taken off on the way, and the IPv4 address in them is what they reach, so
- * many bits from the right. In local NAT64 (RFC 8215) it is where the length of the operator's prefix puts it, which
- * nobody here knows, and in what is translated (RFC 2765) where the network wants it: null.
- */
-const CARRIERS = [
-  { holds: AddressRanges.parse(['64:ff9b::/96']), carriedAt: 0n },
-  { holds: AddressRanges.parse(['2002::/16']), carriedAt: 80n },
-  { holds: AddressRanges.parse(['64:ff9b:1::/48']), carriedAt: null },
-  { holds: AddressRanges.parse(['::ffff:0:0:0/96']), carriedAt: null },
-];
-
-/**
  * Where packets to this address may end up. ISATAP (RFC 5214), ::0:5efe:a.b.c.d or ::200:5efe:a.b.c.d under any prefix,
  * carries an IPv4 address only in a network that uses it. Other forms (compatible, Teredo) are special as a whole.
  */
-function reachedBy(address: IpAddress, carriedAt?: bigint): IpAddress[] {
+function reachedBy(address: IpAddress): IpAddress[] {
   const { version, value } = address;
   if (version === 4) return [address];
-  if (carriedAt !== undefined) return [ipv4(value >> carriedAt)];
   const interfaceKind = (value >> 32n) & 0xfdff_ffffn;
   return interfaceKind === 0x5efen ? [address, ipv4(value)] : [address];
 }

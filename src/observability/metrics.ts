@@ -39,7 +39,7 @@ export const METRIC_PROVIDERS = [
   }),
   makeCounterProvider({
     name: 'webhook_destination_limit_hits_total',
-    help: 'Deliveries put off since their destination had its share of requests, by limit: rate or concurrency.',
+    help: 'Deliveries and challenges put off since their destination had its share of requests, by limit: rate, concurrency or challenge.',
     labelNames: ['limit'],
   }),
   makeHistogramProvider({
@@ -161,8 +161,8 @@ export class Metrics {
     this.processingErrors.inc();
   }
 
-  /** A delivery was put off, without an attempt. */
-  destinationLimited(limit: 'rate' | 'concurrency'): void {
+  /** A delivery, or a challenge, was put off, without an attempt. */
+  destinationLimited(limit: 'rate' | 'concurrency' | 'challenge'): void {
     this.destinationLimitHits.inc({ limit });
   }
 

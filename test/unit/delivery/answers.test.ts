@@ -144,6 +144,7 @@ async function ours(index: number, timeoutMs: number): Promise<string> {
     body,
     timeoutMs,
   });
+  if (result.kind === 'postponed') return 'postponed';
   if (result.kind === 'failure') return result.code;
   const note = result.note?.replace(/it had no end .*/, 'it had no end');
   return `${result.statusCode} "${bodyOf(result.body)}"${note === undefined ? '' : `, ${note}`}`;

@@ -1,14 +1,25 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { Destinations } from '../../../src/delivery/destination.js';
-import { type Admission, DestinationLimits } from '../../../src/delivery/destination-limits.js';
+import {
+  type Admission,
+  DestinationLimits,
+  type RequestKind,
+} from '../../../src/delivery/destination-limits.js';
 import { AddressRules } from '../../../src/domain/target-address.js';
 import { InProcessRateLimiter } from '../../../src/limits/in-process-rate-limiter.js';
 import { RateLimiter } from '../../../src/limits/rate-limiter.js';
 import type { Metrics } from '../../../src/observability/metrics.js';
-import type { Subscription } from '../../../src/domain/subscription.js';
 
 beforeEach(() => vi.useFakeTimers({ toFake: ['performance'] }));
 afterEach(() => vi.useRealTimers());
+
+/** As one that has to ask other processes for each request. */
+class AskingLimiter extends RateLimiter {
+  private readonly inProcess = new InProcessRateLimiter();
+
+  take(...request: Parameters<RateLimiter['take']>) {
+    return Promise.resolve(this.inProcess.take(...request));
+  }
+}
 
 interface Settings {
   rate?: number;
@@ -16,21 +27,24 @@ interface Settings {
   limiter?: RateLimiter;
 }
 
-/** Asks for requests of tenants to hosts; what is admitted stays open until it is ended. */
+/** Asks for requests of tenants to addresses; what is admitted stays open until it is ended. */
 function limits({ rate = 0, concurrency = 0, limiter = new InProcessRateLimiter() }: Settings) {
   const hits: string[] = [];
   const subject = new DestinationLimits(
     limiter,
-    new Destinations(AddressRules.parse('127.0.0.0/8')),
     { destinationLimited: (limit: string) => hits.push(limit) } as unknown as Metrics,
-    { destinationRateLimit: rate, destinationConcurrency: concurrency },
+    {
+      addressRules: AddressRules.parse('127.0.0.0/8'),
+      destinationRateLimit: rate,
+      destinationConcurrency: concurrency,
+    },
   );
-  const admit = (tenantId: string, host = 'a.example') =>
-    subject.admit({ tenantId, targetUrl: `https://${host}/${tenantId}` } as Subscription);
-  const count = async (tenantId: string, tries: number, host?: string) => {
+  const admit = (tenantId: string, address = '198.51.100.7', kind: RequestKind = 'delivery') =>
+    subject.admit(subject.destination(address, tenantId), kind);
+  const count = async (tenantId: string, tries: number, address?: string, kind?: RequestKind) => {
     const open: Admission[] = [];
     for (let index = 0; index < tries; index++) {
-      const admission = await admit(tenantId, host);
+      const admission = await admit(tenantId, address, kind);
       if (admission.isAdmitted) open.push(admission);
     }
     return open;
@@ -71,21 +85,15 @@ describe('the rate', () => {
     }
   });
 
-  it('is of one host, and of nothing within the network of the operator', async () => {
+  it('is of one address, and of nothing within the network of the operator', async () => {
     const { count } = limits({ rate: 10, concurrency: 10 });
     expect(await count('a', 100)).toHaveLength(5);
-    expect(await count('a', 100, 'b.example')).toHaveLength(5);
+    expect(await count('a', 100, '203.0.113.9')).toHaveLength(5);
     expect(await count('a', 100, '127.0.0.1')).toHaveLength(100);
   });
 
   it('is the same where other processes have to be asked', async () => {
-    const inProcess = new InProcessRateLimiter();
-    class Asking extends RateLimiter {
-      take(...request: Parameters<RateLimiter['take']>) {
-        return Promise.resolve(inProcess.take(...request));
-      }
-    }
-    const { count } = limits({ rate: 1_000, limiter: new Asking() });
+    const { count } = limits({ rate: 1_000, limiter: new AskingLimiter() });
     expect(await count('a', 2_000)).toHaveLength(500);
     expect(await count('b', 2_000)).toHaveLength(500);
     expect(await count('c', 2_000)).toHaveLength(10);
@@ -101,6 +109,19 @@ describe('concurrency', () => {
     expect(new Set(hits)).toEqual(new Set(['concurrency']));
   });
 
+  it('holds for those that ask other processes at the same time', async () => {
+    const { admit } = limits({ rate: 100_000, concurrency: 100, limiter: new AskingLimiter() });
+    const admissions = await Promise.all(Array.from({ length: 200 }, async () => admit('a')));
+    expect(admissions.filter(({ isAdmitted }) => isAdmitted)).toHaveLength(50);
+  });
+
+  it('is not used up by what the rate refuses', async () => {
+    const { count } = limits({ rate: 20, concurrency: 100 });
+    expect(await count('a', 200)).toHaveLength(10);
+    pass(10_000);
+    expect(await count('a', 200)).toHaveLength(10);
+  });
+
   it('is free again when a request is over', async () => {
     const { count } = limits({ concurrency: 100 });
     for (let round = 0; round < 3; round++) {
@@ -109,6 +130,18 @@ describe('concurrency', () => {
       end(open);
     }
   });
+});
+
+it('lets few challenges through, whatever asks for them, and also within the network of the operator', async () => {
+  const { count, hits } = limits({ rate: 1_000_000 });
+  for (const address of ['198.51.100.7', '127.0.0.1']) {
+    expect(await count('a', 100, address, 'challenge')).toHaveLength(10);
+  }
+  expect(new Set(hits)).toEqual(new Set(['challenge']));
+  expect(await count('b', 100, '198.51.100.7', 'challenge')).toHaveLength(10);
+  expect(await count('a', 100)).toHaveLength(100);
+  pass(2_000);
+  expect(await count('a', 100, '198.51.100.7', 'challenge')).toHaveLength(1);
 });
 
 it.each([

@@ -1,6 +1,7 @@
 import type { LookupAddress } from 'node:dns';
 import type { Socket } from 'node:net';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { MAX_ADDRESSES_TRIED } from '../../../src/delivery/connect-tcp.js';
 import { guardedConnector } from '../../../src/delivery/guarded-connector.js';
 import { HttpSender } from '../../../src/delivery/http-sender.js';
 import { type ResolveAddresses, targetResolver } from '../../../src/delivery/target-resolver.js';
@@ -139,6 +140,22 @@ describe('a host name', () => {
     });
   });
 
+  it('has a bounded number of addresses that are tried, and all are judged', async () => {
+    const server = await aServer();
+    const url = `http://many.test:${server.port}/`;
+    const closed = Array.from({ length: MAX_ADDRESSES_TRIED }, (_, index) => `127.0.1.${index}`);
+    const [, ...oneLess] = closed;
+    expect(await send(url, '127.0.0.0/8', resolvesTo(...oneLess, '127.0.0.1'))).toMatchObject({
+      statusCode: 200,
+    });
+    expect(await send(url, '127.0.0.0/8', resolvesTo(...closed, '127.0.0.1'))).toMatchObject({
+      code: 'connection_refused',
+    });
+    expect(await send(url, '127.0.0.0/8', resolvesTo(...closed, '10.0.0.1'))).toMatchObject({
+      code: 'blocked_target',
+    });
+  });
+
   it('stays in the Host header', async () => {
     const server = await aServer();
     await send(`http://hooks.example.test:${server.port}/`, '127.0.0.1/32', resolvesTo('127.0.0.1'));
@@ -223,7 +240,10 @@ describe('DNS', () => {
         protocol: 'http:',
         port: String(server.port),
       };
-      connect(target, (error, socket) => (socket ? done(socket) : failed(error ?? new Error())));
+      const opener = { kind: 'delivery', hold: () => undefined } as const;
+      connect(target, opener, (error, opened) =>
+        opened ? done(opened.socket) : failed(error ?? new Error()),
+      );
     });
     expect(socket.remoteAddress).toBe('127.0.0.1');
     socket.destroy();

@@ -3,7 +3,7 @@ import { pino } from 'pino';
 import { expect, it, vi } from 'vitest';
 import type { Config } from '../../../src/config/config.js';
 import type { AttemptReport, AttemptService } from '../../../src/delivery/attempt.service.js';
-import type { DestinationLimits } from '../../../src/delivery/destination-limits.js';
+import type { Postponed } from '../../../src/delivery/destination-limits.js';
 import { LaneRunner } from '../../../src/delivery/lane-runner.js';
 import type { TargetChallenge } from '../../../src/delivery/target-challenge.js';
 import type { PayloadLoader } from '../../../src/delivery/payload-loader.js';
@@ -14,31 +14,26 @@ import type { LaneScheduler } from '../../../src/queue/lane-scheduler.js';
 
 /** The time-out is no assertion: a busy machine may take long. */
 const PATIENT = { interval: 1, timeout: 60_000 };
-const DELIVERED: AttemptReport = { target: 'accepted', durationMs: 1, retryInMs: null };
+const DELIVERED: AttemptReport = { kind: 'attempted', target: 'accepted', durationMs: 1, retryInMs: null };
 
 /** What a test has in the place of others. */
 interface Doubles {
   repository: object;
   subscriptions: object;
   attempts: object;
-  destinations?: object;
   scheduler?: object;
 }
-
-const NO_LIMIT = { admit: () => ({ isAdmitted: true, end: () => undefined }) };
 
 function runnerWith({
   repository,
   subscriptions,
   attempts,
-  destinations = NO_LIMIT,
   scheduler = { wake: () => Promise.resolve() },
 }: Doubles): LaneRunner {
   return new LaneRunner(
     repository as LaneRepository,
     subscriptions as SubscriptionCache,
     attempts as AttemptService,
-    destinations as DestinationLimits,
     {} as TargetChallenge,
     {
       load: (delivery: ClaimedDelivery) => Promise.resolve({ delivery, letGo: () => undefined }),
@@ -157,12 +152,10 @@ it('gives back what its destination does not take, and tries with one when its t
     },
     attempts: {
       run: (delivery: ClaimedDelivery) => {
+        if (!takes) return Promise.resolve<Postponed>({ kind: 'postponed', retryInMs: 1 });
         sent.push(delivery.id);
         return Promise.resolve(DELIVERED);
       },
-    },
-    destinations: {
-      admit: () => (takes ? { isAdmitted: true, end: () => undefined } : { isAdmitted: false, retryInMs: 1 }),
     },
     scheduler: {
       wake: (_: string[], inMs: number) => {

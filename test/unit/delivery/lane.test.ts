@@ -94,4 +94,15 @@ describe('Lane', () => {
       }),
     );
   });
+
+  it('tries with one after a refusal, until a request is taken that began after it', () => {
+    const lane = new Lane('a', 64);
+    const before = performance.now() - 1;
+    lane.refused(0);
+    expect(lane.room).toBe(1);
+    lane.admitted(before);
+    expect(lane.room).toBe(1);
+    lane.admitted(performance.now() + 1);
+    expect(lane.room).toBe(2);
+  });
 });

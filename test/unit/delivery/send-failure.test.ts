@@ -44,8 +44,6 @@ describe('what an error of the network means', () => {
   ])('connect %s %s', (code, address, expectedCode, message) => {
     const error = errorWith('', { code, syscall: 'connect', address, port: 443 });
     expect(describeFailure(error, scene)).toEqual({ code: expectedCode, message });
-    const several = new AggregateError([error, errorWith('', { code: 'ENETUNREACH' })]);
-    expect(describeFailure(several, scene)).toEqual({ code: expectedCode, message });
   });
 
   it('a connection lost while waiting, by the answer it was in', () => {
