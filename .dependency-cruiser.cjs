@@ -52,8 +52,8 @@ module.exports = {
     {
       name: 'only-main-starts-the-service',
       severity: 'error',
-      from: { path: '^src/', pathNot: '^src/main\\.ts$' },
-      to: { path: '^src/(main|reencrypt|app\\.module|server)\\.ts$' },
+      from: { path: '^src/', pathNot: '^src/(main|contract|openapi)\\.ts$' },
+      to: { path: '^src/(main|reencrypt|app\\.module|server|contract|openapi)\\.ts$' },
     },
     {
       name: 'migrations-belong-to-persistence',

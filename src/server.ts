@@ -5,8 +5,7 @@ import type { Logger } from 'pino';
 import { DynamicModule } from '@nestjs/common';
 import { Config } from './config/config.js';
 import { AddressRanges } from './domain/address-ranges.js';
-import { recordAccess } from './http/access.js';
-import { serveApiDocs } from './http/api-docs.js';
+import { prefixRoutes } from './http/api-prefix.js';
 import { auditRoutes } from './http/audit-trail.js';
 import { AuthGuard, guardRoutes } from './http/auth.guard.js';
 import { ENVELOPE_BYTES, limitBodies, MAX_BODY_BYTES } from './http/body-limits.js';
@@ -20,6 +19,7 @@ import { honourIdempotencyKeys } from './http/idempotency.js';
 import { acceptBodies } from './http/json-body.js';
 import { KnownPaths } from './http/known-paths.js';
 import { locateCreated } from './http/located.js';
+import { serveApiDocs } from './http/openapi/api-docs.js';
 import { sendProblem, toProblem } from './http/problem.filter.js';
 import { answerWithRequestId, requestId } from './http/request-id.js';
 import { refuseOddRequests } from './http/request-shape.js';
@@ -69,7 +69,6 @@ export async function createServer(
     clientErrorHandler: answerClientError,
   });
   const server = adapter.getInstance<FastifyInstance>();
-  const access = recordAccess(server);
   const paths = new KnownPaths();
   paths.watch(server);
   answerWithRequestId(server);
@@ -99,8 +98,8 @@ export async function createServer(
   locateCreated(server);
   takeTurns(server, config, app.get(Metrics, { strict: false }));
   acceptBodies(server, bodyRoom);
-  app.setGlobalPrefix('api/v1', { exclude: ['/', 'health', 'ready', 'metrics'] });
-  if (config.servesDocs) serveApiDocs(app, access, config.publicUrl);
+  prefixRoutes(app);
+  if (config.servesDocs) serveApiDocs(app, config.publicUrl);
   return app;
 }
 

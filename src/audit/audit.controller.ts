@@ -1,7 +1,7 @@
 import { Controller, Get, Query } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { OperatorOr } from '../http/access.js';
-import { ApiProblems } from '../http/api-docs.js';
+import { ApiProblems } from '../http/openapi/api-problems.js';
 import { type Caller, RequestCaller } from '../http/auth.guard.js';
 import { AuditPageResponse, AuditQuery } from './audit.dto.js';
 import { AuditService } from './audit.service.js';

@@ -1,7 +1,7 @@
 import { Body, Controller, Delete, Get, Header, HttpCode, Param, Post, Query } from '@nestjs/common';
 import { ApiNoContentResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { Scope } from '../http/access.js';
-import { ApiProblems } from '../http/api-docs.js';
+import { ApiProblems } from '../http/openapi/api-problems.js';
 import { Audited } from '../http/audit-trail.js';
 import { TenantId } from '../http/auth.guard.js';
 import { DeliveryResponse } from '../http/delivery.dto.js';

@@ -1,4 +1,5 @@
-import type { FastifyInstance } from 'fastify';
+import { applyDecorators } from '@nestjs/common';
+import { ApiExtension } from '@nestjs/swagger';
 import type { Scope as KeyScope } from '../domain/scope.js';
 import { setRouteConfig } from './route-config.js';
 
@@ -15,6 +16,9 @@ export type Access =
 
 /** How a request says which source it is for: the `source_id` in its path, or its tenant, who has one for this. */
 export type SourceName = 'path' | 'X-Tenant-ID';
+
+/** The extension by which the documentation of a route knows it; the document shows it as `x-required-scope`. */
+export const ACCESS = 'x-access';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -41,7 +45,7 @@ export const SourceDoor = (namedBy: SourceName) => setAccess({ for: 'source', na
 export function accessOf(route: {
   method?: string | string[] | undefined;
   url?: string | undefined;
-  config?: { access?: Access } | undefined;
+  config?: { access?: Access | undefined } | undefined;
 }): Access {
   if (route.config?.access) return route.config.access;
   if (isApiDocs(route.url)) return { for: 'anybody' };
@@ -50,21 +54,11 @@ export function accessOf(route: {
   return { for: 'tenant', scope: looksOnly ? 'read' : 'admin' };
 }
 
-/** Whom each route is for, by method and path as OpenAPI writes it (`GET /a/{id}`), as routes are added from now on. */
-export function recordAccess(server: FastifyInstance): ReadonlyMap<string, Access> {
-  const recorded = new Map<string, Access>();
-  server.addHook('onRoute', (route) => {
-    const path = route.url.replace(/:(\w+)/g, '{$1}');
-    for (const method of [route.method].flat()) recorded.set(`${method} ${path}`, accessOf(route));
-  });
-  return recorded;
-}
-
 /** Whether this is a route of Swagger UI: they are Fastify's own, without decorators. */
 function isApiDocs(url = ''): boolean {
   return /^\/docs(?:[-/]|$)/.test(url);
 }
 
 function setAccess(access: Access): ClassDecorator & MethodDecorator {
-  return setRouteConfig({ access });
+  return applyDecorators(setRouteConfig({ access }), ApiExtension(ACCESS, access));
 }

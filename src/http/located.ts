@@ -2,6 +2,7 @@ import { applyDecorators } from '@nestjs/common';
 import { ApiExtension } from '@nestjs/swagger';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { isUuid } from '../domain/uuid-v7.js';
+import { API_PREFIX } from './api-prefix.js';
 import { setRouteConfig } from './route-config.js';
 
 declare module 'fastify' {
@@ -19,7 +20,7 @@ export const LOCATION = 'x-location';
  *   `{parent_id}` the `id` in the request's path
  */
 export const Located = (path: string): MethodDecorator => {
-  const location = `/api/v1/${path}`;
+  const location = `${API_PREFIX}/${path}`;
   return applyDecorators(setRouteConfig({ location }), ApiExtension(LOCATION, location));
 };
 

@@ -7,7 +7,7 @@ import { Problem } from '../domain/errors.js';
 import { MetricsPage } from '../observability/metrics-page.js';
 import { sha256Of } from '../persistence/key-cache.js';
 import { Public } from './access.js';
-import { ApiProblems } from './api-docs.js';
+import { ApiProblems } from './openapi/api-problems.js';
 import { AuthFailureLimit } from './auth-failure-limit.js';
 import { OperatorKeys } from './operator-keys.js';
 import { presentedKey } from './presented-key.js';

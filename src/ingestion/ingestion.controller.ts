@@ -23,7 +23,7 @@ import { CreationSeed } from '../domain/creation-seed.js';
 import { invalidRequest } from '../domain/errors.js';
 import { HOPS_HEADER, readHops } from '../domain/hops.js';
 import { Scope } from '../http/access.js';
-import { ApiProblems } from '../http/api-docs.js';
+import { ApiProblems } from '../http/openapi/api-problems.js';
 import { Audited, NotAudited } from '../http/audit-trail.js';
 import { keyOwnerOf, tenantOf } from '../http/auth.guard.js';
 import { jsonOf } from '../http/json-body.js';

@@ -20,7 +20,7 @@ import {
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { ReceivedRequest } from '../domain/providers/judge.js';
 import { SourceDoor } from '../http/access.js';
-import { ApiProblems } from '../http/api-docs.js';
+import { ApiProblems } from '../http/openapi/api-problems.js';
 import { NotAudited } from '../http/audit-trail.js';
 import { sourceOf } from '../http/auth.guard.js';
 import { RawBody } from '../http/json-body.js';

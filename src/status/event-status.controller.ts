@@ -1,6 +1,6 @@
 import { Controller, Get, Header, Param, Query } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
-import { ApiProblems } from '../http/api-docs.js';
+import { ApiProblems } from '../http/openapi/api-problems.js';
 import { TenantId } from '../http/auth.guard.js';
 import { JSON_CONTENT_TYPE } from '../http/raw-json.js';
 import { UuidParam } from '../http/uuid-param.pipe.js';

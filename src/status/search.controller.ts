@@ -1,7 +1,7 @@
 import { Body, Controller, HttpCode, Post } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { Scope } from '../http/access.js';
-import { ApiProblems } from '../http/api-docs.js';
+import { ApiProblems } from '../http/openapi/api-problems.js';
 import { NotAudited } from '../http/audit-trail.js';
 import { RepeatIsHarmless } from '../http/idempotency.js';
 import { TenantId } from '../http/auth.guard.js';

@@ -9,7 +9,7 @@ import {
 } from '@nestjs/swagger';
 import { CreationSeed } from '../domain/creation-seed.js';
 import { Scope } from '../http/access.js';
-import { ApiProblems } from '../http/api-docs.js';
+import { ApiProblems } from '../http/openapi/api-problems.js';
 import { Audited } from '../http/audit-trail.js';
 import { KeyId, TenantId } from '../http/auth.guard.js';
 import { Seed } from '../http/idempotency.js';

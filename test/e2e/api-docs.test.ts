@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Simulator, startSimulator } from '../../src/simulator/simulator.js';
 import { holdingsOf } from '../support/holdings.js';
@@ -81,6 +82,12 @@ describe('every operation', () => {
       expect(Object.keys(operation.described.responses)).toContain(String(answer.status));
     }
   });
+});
+
+it('serves what openapi.json says', async () => {
+  expect(await documentOf(posthorn)).toEqual(
+    JSON.parse(await readFile(new URL('../../openapi.json', import.meta.url), 'utf8')),
+  );
 });
 
 it('documents both security schemes, for every route', async () => {

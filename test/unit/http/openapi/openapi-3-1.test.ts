@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { toOpenApi31 } from '../../../src/http/openapi-3-1.js';
+import { toOpenApi31 } from '../../../../src/http/openapi/openapi-3-1.js';
 
 const ref = { $ref: '#/components/schemas/Limit' };
 const asNull = { type: 'null' };
