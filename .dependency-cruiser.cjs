@@ -44,10 +44,11 @@ module.exports = {
     },
     {
       name: 'domain-is-pure',
-      comment: 'Rules that need nothing but the language: no package, no folder but its own.',
+      comment:
+        'Rules that need nothing but the language: no folder but its own, and no package but one data structure.',
       severity: 'error',
       from: { path: '^src/domain/' },
-      to: { pathNot: '^src/domain/', dependencyTypesNot: ['core'] },
+      to: { pathNot: '^src/domain/|^node_modules/lru-cache/', dependencyTypesNot: ['core'] },
     },
     {
       name: 'only-main-starts-the-service',

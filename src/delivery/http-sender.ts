@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import type { SendResult } from '../domain/attempt-outcome.js';
+import { boundedCache } from '../domain/bounded-cache.js';
 import type { AddressRules } from '../domain/target-address.js';
 import { type InvalidTargetUrl, parseTargetUrl } from '../domain/target-url.js';
 import { NO_LIMITS, type Postponed, type RequestKind, type RequestLimits } from './destination-limits.js';
@@ -63,7 +64,7 @@ const SWEEP_MS = 1_000;
 @Injectable()
 export class HttpSender {
   private readonly connect: Connect;
-  private readonly targets = new Map<string, Target>();
+  private readonly targets = boundedCache<Target>(MAX_TARGETS);
   private readonly pools = new Map<string, OriginPool>();
   private readonly idleConnections = new IdleConnections();
   private readonly restingConnections = new RestingConnections();
@@ -112,7 +113,6 @@ export class HttpSender {
       const { origin, protocol, port, host } = url;
       const hostname = url.hostname.replace(/^\[|\]$/g, '');
       target = { origin, protocol, hostname, port, host, path: url.pathname + url.search };
-      evictFirst(this.targets, MAX_TARGETS);
       this.targets.set(text, target);
     }
     return target;
@@ -155,10 +155,4 @@ function notSent(error: InvalidTargetUrl | InvalidRequest): SendResult {
       ? describeFailure(error, { host: '', hasBegun: false })
       : { code: 'invalid_target' as const, message: `the target URL ${error.message}` };
   return { kind: 'failure', ...failure, durationMs: 0 };
-}
-
-function evictFirst(map: Map<string, unknown>, maxSize: number): void {
-  if (map.size < maxSize) return;
-  const [first] = map.keys();
-  if (first !== undefined) map.delete(first);
 }

@@ -1,3 +1,5 @@
+import { boundedCache } from '../domain/bounded-cache.js';
+
 export interface RequestTarget {
   /** As in the Host header. */
   host: string;
@@ -17,8 +19,7 @@ const RESERVED =
   /^(?:host|connection|content-length|transfer-encoding|keep-alive|upgrade|expect|te|trailer)$/i;
 
 /** Names that were found to be right: they are few, and the same for every delivery. */
-const knownNames = new Set<string>();
-const MAX_KNOWN_NAMES = 1_000;
+const knownNames = boundedCache<true>(1_000);
 
 /**
  * The head of a POST (RFC 9112 section 3), to be written as ISO-8859-1. No name, value or path can put a line of its
@@ -35,7 +36,7 @@ export function requestHead(
   let head = `POST ${path} HTTP/1.1\r\nhost: ${host}\r\nconnection: keep-alive\r\n`;
   for (const name in headers) {
     const value = headers[name] as string;
-    if (!knownNames.has(name)) checkName(name);
+    if (knownNames.get(name) === undefined) checkName(name);
     if (!VALUE.test(value)) throw new InvalidRequest(`invalid ${name} header`);
     head += `${name}: ${value}\r\n`;
   }
@@ -44,5 +45,5 @@ export function requestHead(
 
 function checkName(name: string): void {
   if (!TOKEN.test(name) || RESERVED.test(name)) throw new InvalidRequest(`invalid ${name} header`);
-  if (knownNames.size < MAX_KNOWN_NAMES) knownNames.add(name);
+  knownNames.set(name, true);
 }

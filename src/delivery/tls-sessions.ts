@@ -1,7 +1,10 @@
 import type { TLSSocket } from 'node:tls';
+import { boundedCache } from '../domain/bounded-cache.js';
 
 /** As many as undici keeps. */
 const MAX_SESSIONS = 100;
+/** Milliseconds. With a session, what was sent under it can be decrypted. */
+const MAX_SESSION_AGE_MS = 10 * 60_000;
 /** Session tickets that a server may send on one connection; each costs a call into this process. */
 const MAX_TICKETS = 8;
 
@@ -16,7 +19,7 @@ class TooManyTickets extends Error {
 
 /** The latest TLS session of each origin of a tenant, so that the next handshake is a short one. */
 export class TlsSessions {
-  private readonly sessions = new Map<string, Buffer>();
+  private readonly sessions = boundedCache<Buffer>(MAX_SESSIONS, { maxAgeMs: MAX_SESSION_AGE_MS });
 
   /**
    * @param key tenant and origin
@@ -28,18 +31,9 @@ export class TlsSessions {
     socket.on('session', (session: Buffer) => {
       tickets += 1;
       if (tickets > MAX_TICKETS) socket.destroy(new TooManyTickets());
-      else this.keep(key, session);
+      else this.sessions.set(key, session);
     });
     socket.on('error', () => this.sessions.delete(key));
     return socket;
-  }
-
-  /** The oldest one makes way. */
-  private keep(key: string, session: Buffer): void {
-    this.sessions.delete(key);
-    this.sessions.set(key, session);
-    if (this.sessions.size <= MAX_SESSIONS) return;
-    const [oldest] = this.sessions.keys();
-    if (oldest !== undefined) this.sessions.delete(oldest);
   }
 }

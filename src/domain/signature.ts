@@ -1,9 +1,11 @@
 import { createHmac } from 'node:crypto';
+import { boundedCache } from './bounded-cache.js';
 import { keyOfSecret } from './secret-key.js';
 
 /** That are valid at once: each adds a signature to every delivery, and a try to every verification. */
 export const MAX_SECRETS = 5;
 const MAX_CACHED_KEYS = 10_000;
+const MAX_KEY_AGE_MS = 5 * 60_000;
 
 export type SignatureHeader =
   'webhook-id' | 'webhook-timestamp' | 'webhook-signature' | 'x-webhook-signature';
@@ -16,7 +18,7 @@ export interface ToSign {
   body: Buffer;
 }
 
-const decodedKeys = new Map<string, Buffer>();
+const decodedKeys = boundedCache<Buffer>(MAX_CACHED_KEYS, { maxAgeMs: MAX_KEY_AGE_MS });
 
 /**
  * The headers by which a subscriber knows that a delivery is ours and unchanged.
@@ -55,8 +57,6 @@ function keyOf(secret: string): Buffer {
   let key = decodedKeys.get(secret);
   if (key === undefined) {
     key = keyOfSecret(secret);
-    const [oldest] = decodedKeys.keys();
-    if (oldest !== undefined && decodedKeys.size >= MAX_CACHED_KEYS) decodedKeys.delete(oldest);
     decodedKeys.set(secret, key);
   }
   return key;

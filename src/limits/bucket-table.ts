@@ -1,3 +1,4 @@
+import { type BoundedCache, boundedCache } from '../domain/bounded-cache.js';
 import type { RateLimitRule, TokenBucket } from '../domain/token-bucket.js';
 
 /** Some ten megabytes. */
@@ -7,37 +8,37 @@ const CANDIDATES = 8;
 
 /** Buckets by key, of a bounded number. */
 export class BucketTable<Bucket extends TokenBucket> {
-  /** In the order of their last use, oldest first. */
-  private readonly buckets = new Map<string, Bucket>();
+  private readonly buckets: BoundedCache<Bucket>;
 
   constructor(
     private readonly create: new (rule: RateLimitRule, nowMs: number) => Bucket,
     private readonly maxKeys = MAX_KEYS,
-  ) {}
+  ) {
+    this.buckets = boundedCache(maxKeys);
+  }
 
   /** The bucket of a key as it is now; a full one where none is known. */
   get(key: string, rule: RateLimitRule, nowMs: number): Bucket {
     const known = this.buckets.get(key);
     if (known) {
       known.refill(rule, nowMs);
-      this.buckets.delete(key);
-    } else if (this.buckets.size >= this.maxKeys) this.evictOne(nowMs);
-    const bucket = known ?? new this.create(rule, nowMs);
+      return known;
+    }
+    if (this.buckets.size >= this.maxKeys) this.evictFull(nowMs);
+    const bucket = new this.create(rule, nowMs);
     this.buckets.set(key, bucket);
     return bucket;
   }
 
-  private evictOne(nowMs: number): void {
-    let evicted: string | undefined;
-    let seen = 0;
-    for (const [key, bucket] of this.buckets) {
-      if (bucket.isFull(nowMs)) {
-        evicted = key;
-        break;
+  /** If none of the candidates is full, the cache evicts the one that was used longest ago. */
+  private evictFull(nowMs: number): void {
+    let candidates = CANDIDATES;
+    for (const key of this.buckets.rkeys()) {
+      if (this.buckets.peek(key)?.isFull(nowMs)) {
+        this.buckets.delete(key);
+        return;
       }
-      evicted ??= key;
-      if (++seen === CANDIDATES) break;
+      if (--candidates === 0) return;
     }
-    if (evicted !== undefined) this.buckets.delete(evicted);
   }
 }

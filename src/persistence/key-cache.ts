@@ -3,16 +3,11 @@ import { hash } from 'node:crypto';
 import { Config } from '../config/config.js';
 import { AddressRanges } from '../domain/address-ranges.js';
 import type { Scope } from '../domain/scope.js';
-import { LeastRecentlyUsed } from '../domain/least-recently-used.js';
 import type { RateLimitRule } from '../domain/token-bucket.js';
-import { Batcher } from './batcher.js';
 import { ChangeFeed } from './change-feed.js';
+import { LookUpCache, readEach } from './look-up-cache.js';
 import { ApiKeyRepository, KeyOwnerRow } from './repositories/api-key.repository.js';
 
-const MAX_AGE_MS = 60_000;
-/** Whoever goes on with a wrong key costs a query this often, and not with each request. */
-const UNKNOWN_MAX_AGE_MS = 5_000;
-const MAX_KEYS = 10_000;
 const MAX_KEYS_A_QUERY = 100;
 
 /** Whom a key speaks for, what it may do, and what holds for its tenant. */
@@ -31,29 +26,23 @@ export interface KeyOwner {
 /** What is behind a key, without a query when warm; kept right by {@link ChangeFeed}. */
 @Injectable()
 export class KeyCache {
-  private readonly known = new LeastRecentlyUsed<string, { owner: KeyOwner; loadedAt: number }>(MAX_KEYS);
-  /** When each key was found to be nobody's. Apart from the others, so that made-up keys cannot crowd them out. */
-  private readonly unknown = new LeastRecentlyUsed<string, number>(MAX_KEYS);
-  private generation = 0;
-  /** One query at a time, so that a flood of made-up keys takes one connection. */
-  private readonly lookUps: Batcher<string, KeyOwner | undefined>;
+  private readonly owners: LookUpCache<KeyOwner>;
 
   constructor(
-    private readonly keys: ApiKeyRepository,
-    private readonly changes: ChangeFeed,
+    keys: ApiKeyRepository,
+    changes: ChangeFeed,
     private readonly config: Config,
   ) {
-    this.lookUps = new Batcher({
-      flush: (names) => this.load(names),
-      maxWeight: MAX_KEYS_A_QUERY,
-      lingerMs: 0,
+    this.owners = new LookUpCache(changes, {
+      load: async (names) =>
+        readEach(
+          await keys.findOwners(names.map((name) => Buffer.from(name, 'base64'))),
+          ({ key_hash }) => key_hash.toString('base64'),
+          (row) => this.toOwner(row),
+        ),
+      maxNamesAQuery: MAX_KEYS_A_QUERY,
+      tables: ['tenant', 'api_key'],
     });
-    changes.subscribe(
-      ({ table, tenantId }) => {
-        if (table === 'tenant' || table === 'api_key') this.forget(tenantId);
-      },
-      () => this.forgetAll(),
-    );
   }
 
   /**
@@ -62,51 +51,12 @@ export class KeyCache {
    *   when it has to be looked up
    */
   owner(sha256: string): KeyOwner | undefined | Promise<KeyOwner | undefined> {
-    const now = Date.now();
-    const cached = this.known.get(sha256);
-    const isRight = cached && cached.loadedAt > now - MAX_AGE_MS && this.changes.isListening;
-    if (isRight) return cached.owner;
-    if ((this.unknown.get(sha256) ?? 0) > now - UNKNOWN_MAX_AGE_MS) return undefined;
-    return this.lookUps.add(sha256);
+    return this.owners.find(sha256);
   }
 
-  /** Called at once by whoever changed a tenant or its keys in this process; other processes hear through the feed. */
+  /** Called at once by what changed a tenant or its keys in this process; other processes hear through the feed. */
   forget(tenantId: string): void {
-    for (const [name, { owner }] of this.known) if (owner.tenantId === tenantId) this.known.delete(name);
-    this.unknown.clear();
-    this.generation++;
-  }
-
-  private forgetAll(): void {
-    this.known.clear();
-    this.unknown.clear();
-    this.generation++;
-  }
-
-  private async load(names: string[]): Promise<(KeyOwner | undefined | Error)[]> {
-    const { generation } = this;
-    const wasListening = this.changes.isListening;
-    const rows = await this.keys.findOwners(names.map((name) => Buffer.from(name, 'base64')));
-    const owners = new Map(rows.map((row) => [row.key_hash.toString('base64'), this.tryToOwner(row)]));
-    // Read while nobody listened, or before a change or a gap in listening, it may be out of date by now.
-    if (wasListening && generation === this.generation) {
-      const loadedAt = Date.now();
-      for (const name of names) {
-        const owner = owners.get(name);
-        if (!owner) this.unknown.set(name, loadedAt);
-        else if (!(owner instanceof Error)) this.known.set(name, { owner, loadedAt });
-      }
-    }
-    return names.map((name) => owners.get(name));
-  }
-
-  /** A row that cannot be read fails its own key, and not those that were looked up with it. */
-  private tryToOwner(row: KeyOwnerRow): KeyOwner | Error {
-    try {
-      return this.toOwner(row);
-    } catch (error) {
-      return error as Error;
-    }
+    this.owners.forget(tenantId);
   }
 
   private toOwner(row: KeyOwnerRow): KeyOwner {

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { Config } from '../config/config.js';
-import { LeastRecentlyUsed } from '../domain/least-recently-used.js';
+import { type BoundedCache, boundedCache } from '../domain/bounded-cache.js';
 import { resolveSubscription, type Subscription } from '../domain/subscription.js';
 import { type NoDeliveries, TenantSubscriptions } from '../domain/tenant-subscriptions.js';
 import { ChangeFeed } from './change-feed.js';
@@ -9,23 +9,25 @@ import { TenantRepository } from './repositories/tenant.repository.js';
 
 /** Entries are dropped when their tenant changes, and after this time in any case. */
 const MAX_AGE_MS = 10 * 60_000;
+/** Of one tenant. */
 const MAX_REMEMBERED_TYPES = 10_000;
 const MAX_TENANTS = 10_000;
 const MAX_LANES = 1_000_000;
 
 interface CachedTenant {
-  loadedAt: number;
   subscriptions: TenantSubscriptions;
   /** What has been asked of them before, by event type. */
-  matching: LeastRecentlyUsed<string, Subscription[]>;
-  whyNone: LeastRecentlyUsed<string, NoDeliveries>;
+  matching: BoundedCache<Subscription[]>;
+  whyNone: BoundedCache<NoDeliveries>;
 }
 
 /** All subscriptions of the tenants in use, by tenant and event type, kept right by {@link ChangeFeed}. */
 @Injectable()
 export class SubscriptionCache {
-  private readonly tenants = new Map<string, Promise<CachedTenant>>();
-  private readonly tenantOf = new Map<string, string>();
+  private readonly tenants: BoundedCache<Promise<CachedTenant>> = boundedCache(MAX_TENANTS, {
+    maxAgeMs: MAX_AGE_MS,
+  });
+  private readonly tenantOf: BoundedCache<string> = boundedCache(MAX_LANES);
   private readonly runningLoads = new Map<string, Promise<CachedTenant>>();
   /** They have not begun, so they will see every change that there was. */
   private readonly waitingLoads = new Map<string, Promise<CachedTenant>>();
@@ -78,7 +80,6 @@ export class SubscriptionCache {
     if (tenantId === undefined) {
       tenantId = await this.subscriptions.tenantOf(id);
       if (tenantId === undefined) return undefined;
-      if (this.tenantOf.size >= MAX_LANES) this.tenantOf.clear();
       this.tenantOf.set(id, tenantId);
     }
     return this.find(tenantId, id);
@@ -91,8 +92,7 @@ export class SubscriptionCache {
 
   private async tenant(tenantId: string): Promise<CachedTenant> {
     const cached = this.tenants.get(tenantId);
-    if (cached && (await cached).loadedAt > Date.now() - MAX_AGE_MS) return cached;
-    if (this.tenants.size >= MAX_TENANTS) this.tenants.clear();
+    if (cached) return cached;
     const loading = this.loadInTurn(tenantId);
     // A change that arrives while this loads removes the entry, so what was read before the change is not kept.
     if (this.changes.isListening) {
@@ -128,7 +128,6 @@ export class SubscriptionCache {
   }
 
   private async load(tenantId: string): Promise<CachedTenant> {
-    const loadedAt = Date.now();
     const [entities, tenant] = await Promise.all([
       this.subscriptions.all(tenantId),
       this.tenantRows.find(tenantId),
@@ -141,16 +140,15 @@ export class SubscriptionCache {
       this.tenantOf.set(stored.id, tenantId);
     }
     return {
-      loadedAt,
       subscriptions,
-      matching: new LeastRecentlyUsed(MAX_REMEMBERED_TYPES),
-      whyNone: new LeastRecentlyUsed(MAX_REMEMBERED_TYPES),
+      matching: boundedCache(MAX_REMEMBERED_TYPES),
+      whyNone: boundedCache(MAX_REMEMBERED_TYPES),
     };
   }
 }
 
-function remembered<Value>(
-  known: LeastRecentlyUsed<string, Value>,
+function remembered<Value extends object>(
+  known: BoundedCache<Value>,
   eventType: string,
   find: () => Value,
 ): Value {

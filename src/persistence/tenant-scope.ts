@@ -1,3 +1,4 @@
+import { boundedCache } from '../domain/bounded-cache.js';
 import { Group, innerQueries, isQuery, Node, parse, split } from './sql-groups.js';
 import { areParameters, endOfCast, namedSources } from './sql-sources.js';
 
@@ -38,7 +39,7 @@ export class UnscopedStatement extends Error {
 
 /** Statements are few, but for lists and days in their texts. */
 const MAX_REMEMBERED = 2_000;
-const passed = new Set<string>();
+const passed = boundedCache<true>(MAX_REMEMBERED);
 
 /**
  * Lets a statement pass that says whose rows it is about: each query in it, by itself, compares the tenant's column of
@@ -49,13 +50,12 @@ const passed = new Set<string>();
  * @throws UnscopedStatement
  */
 export function assertScoped(text: string): void {
-  if (passed.has(text)) return;
+  if (passed.get(text)) return;
   for (const statement of parse(text)) {
     const table = unscoped(statement, new Set());
     if (table !== undefined) throw new UnscopedStatement(table, text);
   }
-  if (passed.size >= MAX_REMEMBERED) passed.clear();
-  passed.add(text);
+  passed.set(text, true);
 }
 
 /** They are about tables and not about rows, and no tenant's request leads to any. */

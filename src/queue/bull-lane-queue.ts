@@ -1,4 +1,5 @@
 import type { Job, Queue } from 'bull';
+import { boundedCache } from '../domain/bounded-cache.js';
 import { LaneHandler, wakeSlot } from './lane-scheduler.js';
 import type { RedisClient } from './redis-connections.js';
 
@@ -40,7 +41,7 @@ export class BullLaneQueue {
   private readonly now = new Set<string>();
   private readonly later = new Map<string, { lane: string; slot: number }>();
   /** Ids of delayed jobs that are there already, to spare Redis one command a retry of a lane that fails. */
-  private readonly announced = new Set<string>();
+  private readonly announced = boundedCache<true>(MAX_ANNOUNCED);
   private readonly calls = new Set<Promise<void>>();
   private sending: Promise<void> = Promise.resolve();
   private nextSending: Promise<void> | undefined;
@@ -175,8 +176,7 @@ export class BullLaneQueue {
         opts: { ...JOB_OPTIONS, jobId, delay: Math.max(slot - now, 1) },
       })),
     );
-    if (this.announced.size + wakes.length > MAX_ANNOUNCED) this.announced.clear();
-    for (const [id] of wakes) this.announced.add(id);
+    for (const [id] of wakes) this.announced.set(id, true);
   }
 
   private get client(): RedisClient {
