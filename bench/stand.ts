@@ -109,7 +109,6 @@ export async function startStand(
     ADMIN_API_KEY: ADMIN_KEY,
     ENCRYPTION_KEY: randomBytes(32).toString('base64'),
     ALLOW_TARGET_RANGES: '127.0.0.0/8',
-    TENANT_MAX_SUBSCRIPTIONS_PER_URL: '1000000',
     ...crowd.env,
   };
   const counts = { api: crowd.apis, worker: crowd.workers, scheduler: 1 };

@@ -64,7 +64,7 @@ const VARIABLES = {
   TENANT_RATE_BURST: wholeNumber(5_000, 1, 10_000_000),
   TENANT_MAX_API_KEYS: wholeNumber(100, 2, 10_000),
   TENANT_MAX_SUBSCRIPTIONS: wholeNumber(10_000, 1, 1_000_000),
-  TENANT_MAX_SUBSCRIPTIONS_PER_URL: wholeNumber(10, 1, 1_000_000),
+  TENANT_MAX_SUBSCRIPTIONS_PER_HOST: wholeNumber(50, 1, 1_000_000),
   LOG_LEVEL: variable<(typeof LOG_LEVELS)[number]>('info', (value) =>
     oneOf(LOG_LEVELS, 'info').read(value.toLowerCase()),
   ),
@@ -151,8 +151,8 @@ export class Config {
   /** That have not expired. */
   readonly tenantMaxApiKeys: number;
   readonly tenantMaxSubscriptions: number;
-  /** Of a tenant, to one target URL. */
-  readonly tenantMaxSubscriptionsPerUrl: number;
+  /** Of a tenant, to one host. */
+  readonly tenantMaxSubscriptionsPerHost: number;
   /** For tenants without a limit of their own. */
   readonly tenantRate: RateLimitRule;
   readonly logLevel: (typeof LOG_LEVELS)[number];
@@ -219,7 +219,7 @@ export class Config {
     this.publicUrl = values.PUBLIC_URL;
     this.tenantMaxApiKeys = values.TENANT_MAX_API_KEYS;
     this.tenantMaxSubscriptions = values.TENANT_MAX_SUBSCRIPTIONS;
-    this.tenantMaxSubscriptionsPerUrl = values.TENANT_MAX_SUBSCRIPTIONS_PER_URL;
+    this.tenantMaxSubscriptionsPerHost = values.TENANT_MAX_SUBSCRIPTIONS_PER_HOST;
     this.tenantRate = { perSecond: values.TENANT_RATE_LIMIT, burst: values.TENANT_RATE_BURST };
     this.logLevel = values.LOG_LEVEL;
     this.retryPolicy = defaultRetryPolicy(values);

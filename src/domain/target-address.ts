@@ -1,5 +1,6 @@
 import { AddressRanges } from './address-ranges.js';
 import { groupOf, type IpAddress, ipv4, parseIpAddress } from './ip-address.js';
+import { knownAddresses } from './target-url.js';
 import { CARRIERS, type Ipv4Carrier, nat64Carrier, teredoClient } from './ipv4-carriers.js';
 
 /**
@@ -114,6 +115,16 @@ export class AddressRules {
   isOfOperator(address: string): boolean {
     const reached = this.endOf(address);
     return reached !== null && this.allowed.includes(reached);
+  }
+
+  /**
+   * By what subscriptions to a target URL are counted: its host, or the destination of its address; null within the
+   * operator's own network. Port, path and query are left out, since a server is the same by all of them.
+   */
+  hostOf(url: URL): string | null {
+    const [known] = knownAddresses(url);
+    if (known === undefined) return url.hostname.replace(/\.+$/, '');
+    return this.isOfOperator(known) ? null : this.destinationOf(known);
   }
 
   private endOf(address: string): IpAddress | null {

@@ -15,6 +15,7 @@ import { KeepOlderSecrets1790000000035 } from '../../migrations/1790000000035-ke
 import { CreateIdempotentRequests1790000000036 } from '../../migrations/1790000000036-create-idempotent-requests.js';
 import { AddEventHops1790000000025 } from '../../migrations/1790000000025-add-event-hops.js';
 import { AddDroppedAnswers1790000000045 } from '../../migrations/1790000000045-add-dropped-answers.js';
+import { AddSubscriptionTargetHost1790000000050 } from '../../migrations/1790000000050-add-subscription-target-host.js';
 import { AddTargetVerification1790000000026 } from '../../migrations/1790000000026-add-target-verification.js';
 import { ApiKeyEntity } from './entities/api-key.entity.js';
 import { SourceEntity } from './entities/source.entity.js';
@@ -103,6 +104,7 @@ export function dataSourceOptions(url: string, poolSize: number): DataSourceOpti
       AddEventHops1790000000025,
       AddTargetVerification1790000000026,
       AddDroppedAnswers1790000000045,
+      AddSubscriptionTargetHost1790000000050,
     ],
     applicationName: 'posthorn',
     extra: {

@@ -6,11 +6,12 @@ import type { CreationSeed } from '../domain/creation-seed.js';
 import { SealedSecret, UndecryptableSecret } from '../domain/encryption.js';
 import { invalidRequest, notFound, Problem } from '../domain/errors.js';
 import { generateSecret } from '../domain/signing-secret.js';
+import { parseTargetUrl } from '../domain/target-url.js';
 import { PageQuery, pageResponse } from '../http/paging.dto.js';
 import { LOGGER } from '../observability/logger.js';
 import { SubscriptionEntity, UnsealedSubscription } from '../persistence/entities/subscription.entity.js';
 import { ReadSide } from '../persistence/read-side.js';
-import { SubscriptionRepository } from '../persistence/repositories/subscription.repository.js';
+import { type Permit, SubscriptionRepository } from '../persistence/repositories/subscription.repository.js';
 import { previousSecretsOf } from '../persistence/row-secrets.js';
 import { tooManySecrets } from '../persistence/secret-rotation.js';
 import { SubscriptionCache } from '../persistence/subscription-cache.js';
@@ -60,20 +61,20 @@ export class SubscriptionService {
     const made = seed.mayExist ? await this.subscriptions.find(tenantId, seed.id()) : null;
     if (made) return new SubscriptionWithSecretResponse(made, secret);
     checkSubscription(fields, this.config);
-    await this.requireRoom(tenantId, fields);
     const now = new Date(seed.createdAtMs);
     const subscription: UnsealedSubscription = {
       ...defaultColumns(),
       ...replacedSecret(secret),
       targetUrl: fields.target_url,
-      ...givenColumns(fields),
+      targetHost: null,
+      ...this.columnsOf(fields),
       ...unverifiedTarget(this.config.requiresVerification, now),
       id: seed.id(),
       tenantId,
       createdAt: now,
       updatedAt: now,
     };
-    const stored = await this.subscriptions.insert(subscription);
+    const stored = await this.subscriptions.insert(subscription, this.permitOf(fields, true));
     this.cache.forget(tenantId);
     // A worker asks its target.
     if (this.config.requiresVerification) await this.lanes.wake([stored.id]);
@@ -98,8 +99,7 @@ export class SubscriptionService {
    */
   async replace(tenantId: string, id: string, fields: SubscriptionDto): Promise<ChangedSubscriptionResponse> {
     checkSubscription(fields, this.config);
-    await this.requireRoom(tenantId, fields, id);
-    return this.change(tenantId, id, { ...defaultColumns(), ...givenColumns(fields) }, fields.secret);
+    return this.change(tenantId, id, { ...defaultColumns(), ...this.columnsOf(fields) }, fields);
   }
 
   /**
@@ -112,8 +112,7 @@ export class SubscriptionService {
     fields: SubscriptionPatchDto,
   ): Promise<ChangedSubscriptionResponse> {
     checkSubscription(fields, this.config);
-    await this.requireRoom(tenantId, fields, id);
-    return this.change(tenantId, id, givenColumns(fields), fields.secret);
+    return this.change(tenantId, id, this.columnsOf(fields), fields);
   }
 
   /** Its open deliveries are dead-lettered by the engine, which learns of it soon after this resolves. */
@@ -196,76 +195,86 @@ export class SubscriptionService {
 
   /**
    * Every event is compared with all patterns of its tenant, all its subscriptions are kept in memory, and each of
-   * those to one URL is another request there.
-   * @param changedId of the subscription that is there already
-   * @throws Problem conflict
+   * those to one host is another request there.
+   * @returns what throws Problem conflict
    */
-  private async requireRoom(
-    tenantId: string,
-    { event_types, target_url }: GivenFields,
-    changedId: string | null = null,
-  ): Promise<void> {
+  private permitOf({ event_types }: GivenFields, isNew: boolean): Permit {
     const hasPatterns = event_types?.some((pattern) => String(pattern).includes('*')) ?? false;
-    if (target_url === undefined && !hasPatterns) return;
-    const others = await this.subscriptions.countOthers(tenantId, changedId, target_url ?? null);
-    const { tenantMaxSubscriptions, tenantMaxSubscriptionsPerUrl } = this.config;
-    if (changedId === null && others.subscriptions >= tenantMaxSubscriptions) {
-      throw new Problem(
-        'conflict',
-        `This tenant has ${others.subscriptions} subscriptions, and may have ${tenantMaxSubscriptions}. Delete what is ` +
-          'not used, or ask the operator of the service (TENANT_MAX_SUBSCRIPTIONS).',
-      );
-    }
-    if (others.sameUrl >= tenantMaxSubscriptionsPerUrl) {
-      throw new Problem(
-        'conflict',
-        `This tenant has ${others.sameUrl} subscriptions with this target_url, and may have ` +
-          `${tenantMaxSubscriptionsPerUrl}. Add event types to one of them, or ask the operator of the service ` +
-          '(TENANT_MAX_SUBSCRIPTIONS_PER_URL).',
-      );
-    }
-    if (hasPatterns && others.patterns >= MAX_PATTERNS) {
-      throw new Problem(
-        'conflict',
-        `The other subscriptions of this tenant have ${others.patterns} different event types with a *, and may have ` +
-          `${MAX_PATTERNS}. Use plain event types, or the same patterns.`,
-      );
-    }
+    const { tenantMaxSubscriptions, tenantMaxSubscriptionsPerHost } = this.config;
+    return (others) => {
+      if (isNew && others.subscriptions >= tenantMaxSubscriptions) {
+        throw new Problem(
+          'conflict',
+          `This tenant has ${others.subscriptions} subscriptions, and may have ${tenantMaxSubscriptions}. Delete what is ` +
+            'not used, or ask the operator of the service (TENANT_MAX_SUBSCRIPTIONS).',
+        );
+      }
+      if (others.sameHost >= tenantMaxSubscriptionsPerHost) {
+        throw new Problem(
+          'conflict',
+          `This tenant has ${others.sameHost} subscriptions to the host of this target_url, and may have ` +
+            `${tenantMaxSubscriptionsPerHost}, whatever their port, path and query. Add event types to one of them and ` +
+            'distribute the events there, delete what is not used, or ask the operator of the service ' +
+            '(TENANT_MAX_SUBSCRIPTIONS_PER_HOST).',
+        );
+      }
+      if (hasPatterns && others.patterns >= MAX_PATTERNS) {
+        throw new Problem(
+          'conflict',
+          `The other subscriptions of this tenant have ${others.patterns} different event types with a *, and may have ` +
+            `${MAX_PATTERNS}. Use plain event types, or the same patterns.`,
+        );
+      }
+    };
+  }
+
+  private columnsOf(fields: GivenFields): Partial<UnsealedSubscription> {
+    const { target_url } = fields;
+    if (target_url === undefined) return givenColumns(fields);
+    return {
+      ...givenColumns(fields),
+      targetHost: this.config.addressRules.hostOf(parseTargetUrl(target_url)),
+    };
   }
 
   private async change(
     tenantId: string,
     id: string,
     columns: Partial<UnsealedSubscription>,
-    givenSecret: string | undefined,
+    fields: GivenFields,
   ): Promise<ChangedSubscriptionResponse> {
-    if (this.config.requiresVerification && columns.targetUrl !== undefined) {
-      await this.move(tenantId, id, { ...columns, targetUrl: columns.targetUrl });
-    } else if (!(await this.subscriptions.update(tenantId, id, columns))) {
+    const isCounted = columns.targetUrl !== undefined || columns.eventTypes !== undefined;
+    const permit = isCounted ? this.permitOf(fields, false) : undefined;
+    if (columns.targetUrl !== undefined) {
+      await this.move(tenantId, id, { ...columns, targetUrl: columns.targetUrl }, permit);
+    } else if (!(await this.subscriptions.update(tenantId, id, columns, { permit }))) {
       throw notFound('subscription', id);
     }
     this.cache.forget(tenantId);
     // What had to wait under the old rules may be due under the new ones.
     await this.lanes.wake([id]);
-    return new ChangedSubscriptionResponse(await this.find(tenantId, id), givenSecret);
+    return new ChangedSubscriptionResponse(await this.find(tenantId, id), fields.secret);
   }
 
   /**
-   * Another target has to be asked anew, also where only its path is another. What it was verified for is compared in the
+   * Another target has to be asked anew, also where only its path is another, and also while no target is asked, or a
+   * later start with TARGET_VERIFICATION=required would take it for verified. What it was verified for is compared in the
    * statement that changes it: a change at the same time must not leave a new target with the old one's verification.
    */
   private async move(
     tenantId: string,
     id: string,
     columns: Partial<UnsealedSubscription> & { targetUrl: string },
+    permit: Permit | undefined,
   ): Promise<void> {
+    const { requiresVerification } = this.config;
     for (let tries = 0; tries < MAX_MOVES; tries++) {
       const { targetUrl: before } = await this.find(tenantId, id);
       const isSame = before === columns.targetUrl;
       const changes = isSame
         ? columns
-        : { ...columns, ...unverifiedTarget(true, new Date(systemClock.now())) };
-      if (await this.subscriptions.update(tenantId, id, changes, before)) return;
+        : { ...columns, ...unverifiedTarget(requiresVerification, new Date(systemClock.now())) };
+      if (await this.subscriptions.update(tenantId, id, changes, { targetUrl: before, permit })) return;
     }
     throw new Problem('conflict', 'The target_url of this subscription is being changed by other requests.');
   }

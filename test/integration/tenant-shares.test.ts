@@ -12,7 +12,7 @@ const NOBODY = 'http://127.0.0.1:60009/';
 let posthorn: Posthorn;
 beforeAll(async () => {
   posthorn = await startPosthorn({
-    env: { TENANT_MAX_SUBSCRIPTIONS: '30', TENANT_MAX_SUBSCRIPTIONS_PER_URL: '30' },
+    env: { TENANT_MAX_SUBSCRIPTIONS: '30' },
   });
 });
 afterAll(() => posthorn.stop());
@@ -27,6 +27,20 @@ async function database<T>(work: (client: pg.Client) => Promise<T>): Promise<T> 
 }
 
 /** Subscriptions that want these types, written past the limits. */
+/** One host. */
+const SPELLINGS = [
+  'https://example.com/hook',
+  'HTTPS://Example.com/hook',
+  'https://example.com./hook',
+  'https://example.com:443/hook',
+  'https://example.com:8443/hook',
+  'http://example.com/hook',
+  'https://ex%61mple.com/hook',
+  'https://ｅxample。com/hook',
+  'https://example.com/other',
+  'https://example.com/h%6fok?1',
+];
+
 const seed = (tenantId: string, count: number, eventTypes: string) =>
   database((db) =>
     db.query(
@@ -51,26 +65,32 @@ describe('subscriptions', () => {
     expect((await subscribe(tenant)).status).toBe(201);
   });
 
-  it('may have one target URL so often, in whatever case', async () => {
+  it('may have one host so often, in whatever spelling and all at once', async () => {
     const limited = await startPosthorn({
       databaseUrl: posthorn.databaseUrl,
-      env: { TENANT_MAX_SUBSCRIPTIONS_PER_URL: '2' },
+      env: { TENANT_MAX_SUBSCRIPTIONS_PER_HOST: '2' },
     });
     const tenant = await posthorn.tenant();
     const over = client(limited.url, tenant.apiKey);
     const create = (target_url: string) => over.request('POST', '/subscriptions', { target_url });
     try {
-      const { body: first } = await create('https://example.com/hook');
-      expect((await create('HTTPS://Example.com/hook')).status).toBe(201);
-      expect((await create('https://example.com/other')).status).toBe(201);
-      const refused = await create('https://example.com/hook');
-      expect(refused).toMatchObject({ status: 409, body: { code: 'conflict' } });
-      expect(refused.body.detail).toContain('TENANT_MAX_SUBSCRIPTIONS_PER_URL');
-      const { body: other } = await create('https://example.com/third');
+      const answers = await Promise.all(SPELLINGS.map(create));
+      const first = answers.find(({ status }) => status === 201)!.body;
+      expect(answers.map(({ status }) => status).sort()).toEqual([
+        201,
+        201,
+        ...SPELLINGS.slice(2).map(() => 409),
+      ]);
+      const refused = answers.find(({ status }) => status === 409)!.body;
+      expect(refused).toMatchObject({ code: 'conflict' });
+      expect(refused.detail).toContain('TENANT_MAX_SUBSCRIPTIONS_PER_HOST');
+      const { body: other } = await create('https://example.org/');
       const move = (id: string) =>
-        over.request('PATCH', `/subscriptions/${id}`, { target_url: 'https://example.com/hook' });
+        over.request('PATCH', `/subscriptions/${id}`, { target_url: 'https://example.com/moved' });
       expect((await move(other.id)).status).toBe(409);
       expect((await move(first.id)).status).toBe(200);
+      // The operator's own network.
+      for (let count = 0; count < 3; count++) expect((await create(`${NOBODY}${count}`)).status).toBe(201);
     } finally {
       await limited.stop();
     }

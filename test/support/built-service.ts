@@ -41,7 +41,6 @@ export async function startBuiltService({
       ADMIN_API_KEY: ADMIN_KEY,
       ENCRYPTION_KEY,
       ALLOW_TARGET_RANGES: '127.0.0.0/8',
-      TENANT_MAX_SUBSCRIPTIONS_PER_URL: '1000000',
       MIN_RETRY_DELAY_SECONDS: '0',
       SWEEP_INTERVAL_SECONDS: '0.5',
       ...env,

@@ -66,7 +66,6 @@ export async function startPosthorn(options: PosthornOptions = {}): Promise<Post
     ADMIN_API_KEY: ADMIN_KEY,
     ENCRYPTION_KEY,
     ALLOW_TARGET_RANGES: '127.0.0.0/8',
-    TENANT_MAX_SUBSCRIPTIONS_PER_URL: '1000000',
     MIN_RETRY_DELAY_SECONDS: '0',
     LOG_LEVEL: 'silent',
     SWEEP_INTERVAL_SECONDS: '0.5',

@@ -26,6 +26,10 @@ export class SubscriptionEntity {
   @Column({ type: 'text', name: 'target_url' })
   targetUrl!: string;
 
+  /** As AddressRules.hostOf gives it. */
+  @Column({ type: 'text', nullable: true, name: 'target_host' })
+  targetHost!: string | null;
+
   /** Patterns; empty means every event type. */
   @Column({ type: 'text', array: true, name: 'event_types' })
   eventTypes!: string[];

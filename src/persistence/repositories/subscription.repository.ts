@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
-import { LessThan, Repository } from 'typeorm';
+import { type EntityManager, LessThan, Repository } from 'typeorm';
 import { QueryDeepPartialEntity } from 'typeorm/query-builder/QueryPartialEntity.js';
 import { Config } from '../../config/config.js';
 import type { SealedSecret } from '../../domain/encryption.js';
@@ -9,6 +9,18 @@ import { SubscriptionEntity, UnsealedSubscription } from '../entities/subscripti
 import { Page, PageRequest, toPage } from '../page.js';
 import { RowSecrets } from '../row-secrets.js';
 import { rotateSecret } from '../secret-rotation.js';
+
+/** What a tenant has beside a subscription. */
+export interface OtherSubscriptions {
+  subscriptions: number;
+  /** Of them, those to its host; none where it is there already. */
+  sameHost: number;
+  /** Different event types with a `*` in them. */
+  patterns: number;
+}
+
+/** Refuses, by throwing, what would be too many. Others of the tenant wait until it is stored, so that each counts. */
+export type Permit = (others: OtherSubscriptions) => void;
 
 export interface SubscriptionFilter extends PageRequest {
   /** Null: active or not. */
@@ -66,10 +78,16 @@ export class SubscriptionRepository {
     this.secrets = new RowSecrets('subscription', config);
   }
 
-  /** @returns it as it was stored */
-  async insert(subscription: UnsealedSubscription): Promise<SubscriptionEntity> {
+  /**
+   * @param permit throws where the tenant has too many others
+   * @returns it as it was stored
+   */
+  async insert(subscription: UnsealedSubscription, permit: Permit): Promise<SubscriptionEntity> {
     const entity = Object.assign(new SubscriptionEntity(), this.secrets.seal(subscription, subscription));
-    await this.subscriptions.insert(entity as QueryDeepPartialEntity<SubscriptionEntity>);
+    await this.subscriptions.manager.transaction(async (manager) => {
+      permit(await countOthers(manager, entity));
+      await manager.insert(SubscriptionEntity, entity as QueryDeepPartialEntity<SubscriptionEntity>);
+    });
     return entity;
   }
 
@@ -100,42 +118,27 @@ export class SubscriptionRepository {
   }
 
   /**
-   * How many a tenant has beside `id`, how many of these have this target URL (whatever its case), and how many
-   * different patterns with a `*` there are in them. Uses subscription_by_tenant.
-   */
-  async countOthers(
-    tenantId: string,
-    id: string | null,
-    targetUrl: string | null,
-  ): Promise<{ subscriptions: number; sameUrl: number; patterns: number }> {
-    const [counts] = await this.database.run<{ subscriptions: number; sameUrl: number; patterns: number }>(
-      `select count(distinct s.id)::int as subscriptions,
-              count(distinct s.id) filter (where lower(s.target_url) = lower($3::text))::int as "sameUrl",
-              count(distinct t.pattern) filter (where t.pattern like '%*%')::int as patterns
-       from subscription s left join lateral unnest(s.event_types) as t(pattern) on true
-       where s.tenant_id = $1 and s.id is distinct from $2::uuid`,
-      [tenantId, id, targetUrl],
-    );
-    return counts ?? { subscriptions: 0, sameUrl: 0, patterns: 0 };
-  }
-
-  /**
    * Writes the given columns and no other.
    * @param targetUrl where given, only while it is the present one
+   * @param permit where given, throws where the tenant has too many others
    * @returns whether there was such a subscription
    */
   async update(
     tenantId: string,
     id: string,
     changes: Partial<UnsealedSubscription>,
-    targetUrl?: string,
+    { targetUrl, permit }: { targetUrl?: string; permit?: Permit | undefined } = {},
   ): Promise<boolean> {
     const which = { tenantId, id, ...(targetUrl !== undefined && { targetUrl }) };
-    const { affected } = await this.subscriptions.update(which, {
+    const columns = {
       ...this.secrets.seal(changes, { tenantId, id }),
       updatedAt: new Date(),
-    } as QueryDeepPartialEntity<SubscriptionEntity>);
-    return affected === 1;
+    } as QueryDeepPartialEntity<SubscriptionEntity>;
+    if (!permit) return (await this.subscriptions.update(which, columns)).affected === 1;
+    return this.subscriptions.manager.transaction(async (manager) => {
+      permit(await countOthers(manager, { tenantId, id, targetHost: changes.targetHost ?? null }));
+      return (await manager.update(SubscriptionEntity, which, columns)).affected === 1;
+    });
   }
 
   /**
@@ -215,4 +218,24 @@ export class SubscriptionRepository {
     const expedited = await this.database.run(EXPEDITE, [tenantId, subscriptionId]);
     return expedited.length > 0;
   }
+}
+
+/** Counts while the tenant's row is locked, until the transaction ends. Uses subscription_by_tenant. */
+async function countOthers(
+  manager: EntityManager,
+  { tenantId, id, targetHost }: Pick<SubscriptionEntity, 'tenantId' | 'id' | 'targetHost'>,
+): Promise<OtherSubscriptions> {
+  await manager.query('select 1 from tenant where id = $1 for no key update', [tenantId]);
+  const [counts] = await manager.query<[OtherSubscriptions]>(
+    `select count(distinct s.id)::int as subscriptions,
+            count(distinct s.id) filter (where s.target_host = $3::text and not exists (
+              select 1 from subscription present
+              where present.tenant_id = $1 and present.id = $2::uuid and present.target_host = $3::text))::int
+              as "sameHost",
+            count(distinct t.pattern) filter (where t.pattern like '%*%')::int as patterns
+     from subscription s left join lateral unnest(s.event_types) as t(pattern) on true
+     where s.tenant_id = $1 and s.id <> $2::uuid`,
+    [tenantId, id, targetHost],
+  );
+  return counts;
 }

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { InvalidAddressRange } from '../../../src/domain/address-ranges.js';
 import { AddressRules } from '../../../src/domain/target-address.js';
+import { parseTargetUrl } from '../../../src/domain/target-url.js';
 
 const publicOnly = AddressRules.parse('');
 const MAX = 'ffff:ffff:ffff:ffff:ffff:ffff';
@@ -259,3 +260,19 @@ describe('AddressRules', () => {
     expect(parse).toThrow(`"${range}"`);
   });
 });
+
+it.each([
+  ['https://example.com/hook', 'example.com'],
+  ['http://EXAMPLE.com.:8080/other?query', 'example.com'],
+  ['https://ex%61mple.com../', 'example.com'],
+  ['https://bücher.example/', 'xn--bcher-kva.example'],
+  ['http://198.51.100.7/', '198.51.100.7'],
+  ['http://0xc6336407/', '198.51.100.7'],
+  ['http://[::ffff:198.51.100.7]/', '198.51.100.7'],
+  ['http://[64:ff9b::198.51.100.7]:8080/', '198.51.100.7'],
+  ['http://localhost:3000/', null],
+  ['http://10.1.2.3/', null],
+  ['http://[::ffff:10.1.2.3]/', null],
+])('the host of %s is %s', (url, host) =>
+  expect(AddressRules.parse('10.0.0.0/8,127.0.0.0/8').hostOf(parseTargetUrl(url))).toBe(host),
+);
