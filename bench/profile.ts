@@ -23,7 +23,10 @@ const AREAS: { name: string; places: RegExp }[] = [
     name: 'queue: Bull and ioredis',
     places: /^(bull|@nestjs\/bull|ioredis|@ioredis|redis-|denque|src\/queue)/,
   },
-  { name: 'lanes', places: /^src\/delivery\/(lane|result|sweep)/ },
+  {
+    name: 'lanes',
+    places: /^src\/delivery\/(lane|claim|concurrency|fair|latency|policies|result|sweep|worker)/,
+  },
   { name: 'signing', places: /^src\/domain\/signature/ },
   {
     name: 'HTTP out',

@@ -4,15 +4,42 @@ import { Config } from '../config/config.js';
 import { systemClock } from '../domain/clock.js';
 import { LOGGER } from '../observability/logger.js';
 import { LaneScheduler } from '../queue/lane-scheduler.js';
-import { AttemptService } from './attempt.service.js';
+import { AttemptPipeline } from './attempt/attempt-pipeline.js';
+import { AuthoriseStep } from './attempt/authorise.step.js';
+import { DecideStep } from './attempt/decide.step.js';
+import { PrepareStep } from './attempt/prepare.step.js';
+import { RecordStep } from './attempt/record.step.js';
+import { SignStep } from './attempt/sign.step.js';
+import { ClaimBatches } from './claim-batches.js';
 import { CLOCK } from './clock.token.js';
 import { DestinationLimits } from './destination-limits.js';
 import { HttpSender } from './http-sender.js';
+import { LaneRegistry } from './lane-registry.js';
 import { LaneRunner } from './lane-runner.js';
 import { PayloadLoader } from './payload-loader.js';
+import { AdaptiveConcurrencyPolicy } from './policies/adaptive-concurrency.policy.js';
+import { DestinationPolicy } from './policies/destination.policy.js';
+import { GonePolicy } from './policies/gone.policy.js';
+import { LanePolicies } from './policies/lane-policies.js';
+import { PausePolicy } from './policies/pause.policy.js';
+import { SharedLimitsPolicy } from './policies/shared-limits.policy.js';
+import { VerificationPolicy } from './policies/verification.policy.js';
 import { ResultWriter } from './result-writer.js';
 import { SweepTask } from './sweep.task.js';
 import { TargetChallenge } from './target-challenge.js';
+import { WorkerCapacity } from './worker-capacity.js';
+
+const ATTEMPT = [AttemptPipeline, PrepareStep, AuthoriseStep, SignStep, DecideStep, RecordStep];
+
+const POLICIES = [
+  LanePolicies,
+  PausePolicy,
+  VerificationPolicy,
+  DestinationPolicy,
+  SharedLimitsPolicy,
+  AdaptiveConcurrencyPolicy,
+  GonePolicy,
+];
 
 /** Executes deliveries: the worker's part of the engine. */
 @Module({
@@ -32,9 +59,13 @@ import { TargetChallenge } from './target-challenge.js';
           onRefused: (host, address) => logger.warn({ host, address }, 'target.refused'),
         }),
     },
-    AttemptService,
+    ...ATTEMPT,
+    ...POLICIES,
     TargetChallenge,
+    LaneRegistry,
     LaneRunner,
+    WorkerCapacity,
+    ClaimBatches,
     PayloadLoader,
     ResultWriter,
   ],

@@ -4,31 +4,33 @@ import { Batcher } from '../persistence/batcher.js';
 import type { LoadedDelivery } from '../domain/delivery.js';
 import type { ClaimedDelivery } from '../domain/delivery.js';
 import { LaneRepository } from '../persistence/repositories/lane.repository.js';
-import { Pace, SharedRoom } from './shared-room.js';
+import { FairSemaphore } from './fair-semaphore.js';
+import type { LatencyClass } from './latency-class.js';
 
 /** Bytes of large payloads that a worker holds; more where a single one may be larger. */
-const ROOM_BYTES = 64 * 1_048_576;
-const PAYLOADS_OF_ROOM = 4;
+const MEMORY_BYTES = 64 * 1_048_576;
+const LEAST_PAYLOADS = 4;
 /** Bytes that one statement reads: on their way they take several times as much. */
 const MAX_BYTES_A_READ = 4 * 1_048_576;
 
 export interface Loaded {
   delivery: LoadedDelivery;
-  letGo: () => void;
+  /** To be called once the payload is not needed any more. */
+  release: () => void;
 }
 
 /**
  * Fetches the payloads that are too large to come with the claim, right before they are sent, as many at a time as there
- * is room for: a worker may have thousands of deliveries in hand, and must not have thousands of megabytes.
+ * is memory for: a worker may have thousands of deliveries in flight, and must not have thousands of megabytes.
  */
 @Injectable()
 export class PayloadLoader {
-  private readonly room: SharedRoom<ClaimedDelivery>;
+  private readonly memory: FairSemaphore<ClaimedDelivery>;
   private readonly reads: Batcher<ClaimedDelivery, Buffer>;
 
   constructor(repository: LaneRepository, config: Config) {
-    this.room = new SharedRoom(
-      Math.max(ROOM_BYTES, PAYLOADS_OF_ROOM * config.maxPayloadBytes),
+    this.memory = new FairSemaphore(
+      Math.max(MEMORY_BYTES, LEAST_PAYLOADS * config.maxPayloadBytes),
       ({ tenantId }) => tenantId,
     );
     this.reads = new Batcher({
@@ -40,27 +42,27 @@ export class PayloadLoader {
   }
 
   /**
-   * The delivery with its payload, which takes room until `letGo` is called.
-   * @returns null when all stops before there is room
+   * The delivery with its payload, which takes memory until `release` is called.
+   * @returns null when all stops before there is memory for it
    * @throws when the payload could not be read
    */
-  async load(delivery: ClaimedDelivery, pace: Pace): Promise<Loaded | null> {
+  async load(delivery: ClaimedDelivery, latency: LatencyClass): Promise<Loaded | null> {
     const { payload, payloadBytes: bytes } = delivery;
-    if (payload !== null) return { delivery: { ...delivery, payload }, letGo: () => undefined };
+    if (payload !== null) return { delivery: { ...delivery, payload }, release: () => undefined };
     // One that is larger than all there is goes when nothing else does.
-    const needed = Math.min(bytes, this.room.shareOf(pace));
-    const grant = await this.room.take(delivery, pace, (free) => (free >= needed ? needed : null));
-    if (grant.amount === 0) return null;
-    const letGo = () => this.room.giveBack(grant);
+    const needed = Math.min(bytes, this.memory.shareOf(latency));
+    const permits = await this.memory.acquire(delivery, latency, (free) => (free >= needed ? needed : null));
+    if (permits.amount === 0) return null;
+    const release = () => this.memory.release(permits);
     try {
-      return { delivery: { ...delivery, payload: await this.reads.add(delivery) }, letGo };
+      return { delivery: { ...delivery, payload: await this.reads.add(delivery) }, release };
     } catch (error) {
-      letGo();
+      release();
       throw error;
     }
   }
 
   close(): void {
-    this.room.close();
+    this.memory.close();
   }
 }

@@ -1,7 +1,8 @@
 import { request } from 'undici';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { CleanupService } from '../../src/cleanup/cleanup.service.js';
-import { AttemptService } from '../../src/delivery/attempt.service.js';
+import { Lane } from '../../src/delivery/lane.js';
+import { GonePolicy } from '../../src/delivery/policies/gone.policy.js';
 import { uuidV7 } from '../../src/domain/uuid-v7.js';
 import { createDataSource } from '../../src/persistence/data-source.js';
 import { Database } from '../../src/persistence/database.js';
@@ -667,34 +668,21 @@ describe('what Posthorn does itself', () => {
     ]);
   });
 
-  it('switches a subscription off, and ends the attempt, although no entry can be written', async () => {
+  it('switches a subscription off although no entry can be written', async () => {
     const tenantId = await rows.tenant();
     const id = await rows.subscription(tenantId, { targetUrl: `${simulator.url}/gone` });
-    const event = await rows.event(tenantId);
-    const delivery = await rows.delivery(tenantId, event, id, { status: 'delivering' });
-    await rows.query('update delivery set attempt_count = 1 where id = $1', [delivery]);
     await refuse('insert');
 
     const subscription = await posthorn.app.get(SubscriptionCache, { strict: false }).find(tenantId, id);
-    const claimed = {
-      id: delivery,
-      tenantId,
-      eventId: event,
-      subscriptionId: id,
-      eventType: 'order.paid',
-      attemptNumber: 1,
-      budgetAttempt: 1,
-      isInterrupted: false,
-      lagMs: 0,
-      requestId: null,
-      hops: null,
-      contentType: null,
-      payloadBytes: 2,
-      payload: Buffer.from('{}'),
-    };
-    const attempts = posthorn.app.get(AttemptService, { strict: false });
-    const report = await attempts.run(claimed, subscription, () => undefined);
-    expect(report).toMatchObject({ target: 'answered', retryInMs: null });
+    const policy = posthorn.app.get(GonePolicy, { strict: false });
+    const report = {
+      target: 'answered',
+      outcome: 'gone',
+      startedMs: 0,
+      durationMs: 1,
+      retryInMs: null,
+    } as const;
+    await policy.onResult(new Lane(id, 1), subscription, report);
     const left = await rows.query('select is_active, disabled_reason from subscription where id = $1', [id]);
     expect(left).toEqual([{ is_active: false, disabled_reason: 'gone' }]);
     expect(await entriesAbout(id)).toEqual([]);

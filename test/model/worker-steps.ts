@@ -82,7 +82,7 @@ function askSteps(state: State, index: number, rules: Rules, world: World): Lane
   });
 }
 
-/** LaneRunner.send and AttemptService.run. */
+/** LaneRunner.send and AttemptPipeline. */
 export function claimSteps(state: State, index: number, at: number, rules: Rules, world: World): LaneStep[] {
   const worker = state.workers[index]!;
   const claim = worker.claims[at]!;

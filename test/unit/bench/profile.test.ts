@@ -70,7 +70,7 @@ it('divides the CPU time among areas, what is idle left out and what is neutral 
 it.each([
   ['src/delivery/lane-runner.js', 'lanes'],
   ['src/delivery/http-sender.js', 'HTTP out'],
-  ['src/delivery/attempt.service.js', 'attempts and their outcome'],
+  ['src/delivery/attempt/sign.step.js', 'attempts and their outcome'],
   ['src/http/auth.guard.js', 'authentication'],
   ['src/http/json-body.js', 'parsing and validation'],
   ['src/persistence/repositories/lane.repository.js', 'batches, statements and rows'],

@@ -2,11 +2,21 @@ import { randomUUID } from 'node:crypto';
 import { pino } from 'pino';
 import { expect, it, vi } from 'vitest';
 import type { Config } from '../../../src/config/config.js';
-import type { AttemptReport, AttemptService } from '../../../src/delivery/attempt.service.js';
-import type { Postponed } from '../../../src/delivery/destination-limits.js';
+import type { AttemptPipeline } from '../../../src/delivery/attempt/attempt-pipeline.js';
+import type { Claim } from '../../../src/delivery/attempt/stages.js';
+import { ClaimBatches } from '../../../src/delivery/claim-batches.js';
+import { LaneRegistry } from '../../../src/delivery/lane-registry.js';
 import { LaneRunner } from '../../../src/delivery/lane-runner.js';
-import type { TargetChallenge } from '../../../src/delivery/target-challenge.js';
 import type { PayloadLoader } from '../../../src/delivery/payload-loader.js';
+import { AdaptiveConcurrencyPolicy } from '../../../src/delivery/policies/adaptive-concurrency.policy.js';
+import { DestinationPolicy } from '../../../src/delivery/policies/destination.policy.js';
+import { GonePolicy } from '../../../src/delivery/policies/gone.policy.js';
+import { LanePolicies } from '../../../src/delivery/policies/lane-policies.js';
+import { PausePolicy } from '../../../src/delivery/policies/pause.policy.js';
+import { SharedLimitsPolicy } from '../../../src/delivery/policies/shared-limits.policy.js';
+import { VerificationPolicy } from '../../../src/delivery/policies/verification.policy.js';
+import { WorkerCapacity } from '../../../src/delivery/worker-capacity.js';
+import type { AttemptReport } from '../../../src/domain/attempt.js';
 import type { ClaimedDelivery } from '../../../src/domain/delivery.js';
 import type { LaneRepository, PacedClaim } from '../../../src/persistence/repositories/lane.repository.js';
 import type { SubscriptionCache } from '../../../src/persistence/subscription-cache.js';
@@ -14,32 +24,62 @@ import type { LaneScheduler } from '../../../src/queue/lane-scheduler.js';
 
 /** The time-out is no assertion: a busy machine may take long. */
 const PATIENT = { interval: 1, timeout: 60_000 };
-const DELIVERED: AttemptReport = { kind: 'attempted', target: 'accepted', durationMs: 1, retryInMs: null };
+const DELIVERED: AttemptReport = {
+  target: 'accepted',
+  outcome: 'delivered',
+  startedMs: Infinity,
+  durationMs: 1,
+  retryInMs: null,
+};
 
 /** What a test has in the place of others. */
 interface Doubles {
   repository: object;
   subscriptions: object;
-  attempts: object;
+  /** Makes the attempt: null when the destination takes no request. */
+  attempt: (delivery: ClaimedDelivery, claim: Claim) => Promise<AttemptReport> | null;
   scheduler?: object;
 }
 
 function runnerWith({
   repository,
   subscriptions,
-  attempts,
+  attempt,
   scheduler = { wake: () => Promise.resolve() },
 }: Doubles): LaneRunner {
+  const config = { leaseSeconds: 60, workerCount: 100, laneConcurrency: 64 } as Config;
+  const cache = subscriptions as SubscriptionCache;
+  const lanes = repository as LaneRepository;
+  const notifications = scheduler as LaneScheduler;
+  const capacity = new WorkerCapacity(config);
+  const policies = new LanePolicies(
+    new PausePolicy(),
+    {} as VerificationPolicy,
+    new DestinationPolicy(),
+    new SharedLimitsPolicy(lanes, cache, notifications, config),
+    new AdaptiveConcurrencyPolicy(capacity),
+    {} as GonePolicy,
+  );
+  const pipeline = {
+    send: (delivery: ClaimedDelivery, claim: Claim) => {
+      const report = attempt(delivery, claim);
+      const { subscription } = claim;
+      if (report) return Promise.resolve({ stage: 'decided', subscription, report });
+      const hold = { reason: 'destination_limit', retryInMs: 1 };
+      return Promise.resolve({ stage: 'released', hold });
+    },
+    record: ({ report }: { report: Promise<AttemptReport> }) => report,
+  };
   return new LaneRunner(
-    repository as LaneRepository,
-    subscriptions as SubscriptionCache,
-    attempts as AttemptService,
-    {} as TargetChallenge,
-    {
-      load: (delivery: ClaimedDelivery) => Promise.resolve({ delivery, letGo: () => undefined }),
-    } as unknown as PayloadLoader,
-    scheduler as LaneScheduler,
-    { leaseSeconds: 60, workerCount: 100, laneConcurrency: 64 } as Config,
+    new LaneRegistry(config),
+    policies,
+    capacity,
+    new ClaimBatches(lanes, config),
+    pipeline as unknown as AttemptPipeline,
+    {} as PayloadLoader,
+    cache,
+    notifications,
+    config,
     pino({ level: 'silent' }),
   );
 }
@@ -50,8 +90,8 @@ function workerWithLimit() {
   const subscription = {
     id,
     tenantId: '',
-    isActive: true,
-    timeoutMs: 1,
+    pausedBy: null,
+    awaitsChallenge: false,
     limits: { maxConcurrency: 1, spacingMs: null },
   };
   const claims: ((deliveries: string[]) => void)[] = [];
@@ -70,19 +110,14 @@ function workerWithLimit() {
       findLane: () => Promise.resolve(subscription),
       find: () => Promise.resolve(subscription),
     },
-    attempts: {
-      run: (delivery: ClaimedDelivery, _: unknown, answered: () => void) => {
-        answered();
-        return new Promise<AttemptReport>((resolve) => sent.set(delivery.id, () => resolve(DELIVERED)));
-      },
-    },
+    attempt: ({ id }) => new Promise((resolve) => sent.set(id, () => resolve(DELIVERED))),
   });
   return { claims, sent, wake: () => void runner.run([id]) };
 }
 
 const nth = <T>(list: T[], index: number) => vi.waitUntil(() => list[index], PATIENT);
 
-it('looks again when a place became free while it was told that there was none', async () => {
+it('polls again when a place became free while it was told that there was none', async () => {
   const { claims, sent, wake } = workerWithLimit();
   wake();
   (await nth(claims, 0))(['first']);
@@ -99,7 +134,12 @@ it('looks again when a place became free while it was told that there was none',
 
 it('ends the deliveries of a limited lane whose subscription was deleted since it was cached', async () => {
   const id = randomUUID();
-  let cached: object | undefined = { id, tenantId: 'a', limits: { maxConcurrency: 3, spacingMs: null } };
+  let cached: object | undefined = {
+    id,
+    tenantId: 'a',
+    pausedBy: null,
+    limits: { maxConcurrency: 3, spacingMs: null },
+  };
   const ended = new Set<string>();
   const runner = runnerWith({
     repository: {
@@ -110,22 +150,20 @@ it('ends the deliveries of a limited lane whose subscription was deleted since i
       findLane: () => Promise.resolve(cached),
       forget: () => (cached = undefined),
     },
-    attempts: {
-      run: (delivery: ClaimedDelivery, subscription: unknown) => {
-        if (subscription === undefined) ended.add(delivery.id);
-        return Promise.resolve(DELIVERED);
-      },
+    attempt: ({ id }, { subscription }) => {
+      if (subscription === undefined) ended.add(id);
+      return Promise.resolve(DELIVERED);
     },
   });
   void runner.run([id]);
   await vi.waitUntil(() => ended.has('orphan'), PATIENT);
 });
 
-it('gives back what its destination does not take, and tries with one when its time has come', async () => {
+it('releases what its destination does not take, and tries with one when its time has come', async () => {
   const subscription = {
     id: randomUUID(),
     tenantId: 'a',
-    timeoutMs: 1,
+    pausedBy: null,
     limits: { spacingMs: null, maxConcurrency: null },
   };
   let due = Array.from({ length: 5 }, (_, index) => `delivery ${index}`);
@@ -150,12 +188,10 @@ it('gives back what its destination does not take, and tries with one when its t
       findLane: () => Promise.resolve(subscription),
       find: () => Promise.resolve(subscription),
     },
-    attempts: {
-      run: (delivery: ClaimedDelivery) => {
-        if (!takes) return Promise.resolve<Postponed>({ kind: 'postponed', retryInMs: 1 });
-        sent.push(delivery.id);
-        return Promise.resolve(DELIVERED);
-      },
+    attempt: ({ id }) => {
+      if (!takes) return null;
+      sent.push(id);
+      return Promise.resolve(DELIVERED);
     },
     scheduler: {
       wake: (_: string[], inMs: number) => {

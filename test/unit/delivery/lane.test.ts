@@ -1,108 +1,93 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Lane } from '../../../src/delivery/lane.js';
+import type { Subscription } from '../../../src/domain/subscription.js';
+
+function laneAfter(successes: number, maxConcurrency = 64): Lane {
+  const lane = new Lane('a', maxConcurrency);
+  for (let success = 0; success < successes; success++) lane.window.onSuccess();
+  return lane;
+}
+
+const subscriptionWith = (spacingMs: number | null) =>
+  ({ tenantId: 't', limits: { spacingMs, maxConcurrency: null } }) as Subscription;
 
 describe('Lane', () => {
-  it('begins narrow, and widens with every success up to its concurrency', () => {
-    const lane = new Lane('a', 64);
-    expect(lane.room).toBe(2);
-    for (let success = 0; success < 62; success++) lane.widen();
-    expect(lane.room).toBe(64);
+  it('may claim what its window allows and is not claimed yet', () => {
+    const lane = laneAfter(14);
+    lane.reserve(10);
+    lane.unreserve(3);
+    expect(lane.capacity).toBe(16 - 7);
+    lane.answered();
+    expect(lane.capacity).toBe(16 - 6);
   });
 
-  it('claims ahead once the target has accepted so many in a row, until it falls silent', () => {
-    const lane = new Lane('a', 64);
-    for (let success = 0; success < 63; success++) lane.widen();
-    expect(lane.room).toBe(256);
-    lane.narrow();
-    expect(lane.room).toBe(32);
+  it('may claim ahead, but not where a rate limit gives out slots', () => {
+    const lane = laneAfter(63);
+    expect(lane.capacity).toBe(256);
+    lane.pollBegins(subscriptionWith(100));
+    expect(lane.capacity).toBe(64);
+    lane.pollBegins(subscriptionWith(null));
+    expect(lane.capacity).toBe(256);
   });
 
-  it.each<[what: string, change: (lane: Lane) => void]>([
-    ['has a rate limit', (lane) => (lane.isPaced = true)],
-    ['answered, but did not accept', (lane) => lane.falter()],
-  ])('does not claim ahead of a target that %s', (_, change) => {
-    const lane = new Lane('a', 64);
-    for (let success = 0; success < 63; success++) lane.widen();
-    change(lane);
-    expect(lane.room).toBe(64);
-  });
-
-  it('lets no more in than the window has room for, in the order of coming', async () => {
+  it('claims no more while too many results wait for their record', () => {
     const lane = new Lane('a', 2);
-    const went: number[] = [];
-    const enter = (number: number) => lane.enter().then((mayGo) => mayGo && went.push(number));
-    const all = [1, 2, 3, 4].map(enter);
-    await Promise.all(all.slice(0, 2));
-    expect(went).toEqual([1, 2]);
-    lane.leave();
-    await all[2];
-    expect(went).toEqual([1, 2, 3]);
-    lane.leave();
-    await all[3];
-    expect(went).toEqual([1, 2, 3, 4]);
-  });
-
-  it('sends away what waits, when the target falls silent', async () => {
-    const lane = new Lane('a', 1);
-    expect(await lane.enter()).toBe(true);
-    const waiting = lane.enter();
-    lane.narrow();
-    expect(await waiting).toBe(false);
-  });
-
-  it('halves with every silence, but keeps trying', () => {
-    const lane = new Lane('a', 64);
-    for (let success = 0; success < 14; success++) lane.widen();
-    for (const room of [8, 4, 2, 1, 1]) {
-      lane.narrow();
-      expect(lane.room).toBe(room);
+    for (let index = 0; index < 16; index++) {
+      lane.reserve(1);
+      lane.answered();
     }
-  });
-
-  it('never exceeds a concurrency below its first window', () => {
-    const lane = new Lane('a', 1);
-    expect(lane.room).toBe(1);
-    lane.narrow();
-    expect(lane.room).toBe(1);
+    expect(lane.capacity).toBe(0);
+    lane.ended();
+    expect(lane.capacity).toBe(1);
   });
 
   it('wants more when half of its window is free and something was left behind', () => {
-    const lane = new Lane('a', 64);
-    for (let success = 0; success < 14; success++) lane.widen();
-    lane.claimed = 16;
+    const lane = laneAfter(14);
+    lane.reserve(16);
     expect(lane.wantsMore).toBe(false);
     lane.hasMore = true;
-    lane.claimed = 9;
+    for (let answered = 0; answered < 7; answered++) lane.answered();
     expect(lane.wantsMore).toBe(false);
-    lane.claimed = 8;
+    lane.answered();
     expect(lane.wantsMore).toBe(true);
   });
 
   it('always wants more once nothing is in flight any more', () => {
+    const events = fc.constantFrom('onSuccess', 'onError', 'onTimeout');
     fc.assert(
-      fc.property(fc.array(fc.boolean()), fc.integer({ min: 1, max: 100 }), (outcomes, concurrency) => {
-        const lane = new Lane('a', concurrency);
-        for (const success of outcomes) {
-          if (success) lane.widen();
-          else lane.narrow();
-        }
+      fc.property(fc.array(events), fc.integer({ min: 1, max: 100 }), (happened, maxConcurrency) => {
+        const lane = new Lane('a', maxConcurrency);
+        for (const event of happened) lane.window[event]();
         lane.hasMore = true;
-        expect(lane.room).toBeGreaterThanOrEqual(1);
-        expect(lane.room).toBeLessThanOrEqual(concurrency * 4);
         expect(lane.wantsMore).toBe(true);
+        expect(lane.capacity).toBeGreaterThanOrEqual(1);
       }),
     );
   });
 
-  it('tries with one after a refusal, until a request is taken that began after it', () => {
-    const lane = new Lane('a', 64);
-    const before = performance.now() - 1;
-    lane.refused(0);
-    expect(lane.room).toBe(1);
-    lane.admitted(before);
-    expect(lane.room).toBe(1);
+  it('backs off from a destination that takes nothing, twice as long each time, and then tries with one', () => {
+    const lane = laneAfter(14);
+    lane.hasMore = true;
+    expect(lane.backOff(0)).toBe(true);
+    expect(lane.waitsMs).toBeGreaterThan(0);
+    expect(lane.wantsMore).toBe(false);
+    expect(lane.backOff(0), 'it waits already').toBe(false);
+    expect(lane.capacity).toBe(1);
+    lane.admitted(performance.now() - 60_000);
+    expect(lane.capacity, 'a request that began before the refusal').toBe(1);
     lane.admitted(performance.now() + 1);
-    expect(lane.room).toBe(2);
+    expect(lane.capacity).toBe(16);
+  });
+
+  it.each<[hasAnswered: boolean, durationMs: number, latency: string]>([
+    [true, 0, 'fast'],
+    [true, 999, 'fast'],
+    [true, 1_000, 'slow'],
+    [false, 1, 'slow'],
+  ])('after an answer (%s) in %d ms is %s', (hasAnswered, durationMs, latency) => {
+    const lane = new Lane('a', 1);
+    expect(lane.measured(hasAnswered, durationMs)).toBe('unknown');
+    expect(lane.latency).toBe(latency);
   });
 });

@@ -15,16 +15,16 @@ const loader = new PayloadLoader(
 const claimed = (eventId: string, payloadBytes: number) =>
   ({ eventId, payloadBytes, payload: null }) as ClaimedDelivery;
 
-it('loads even what is larger than all the room there is, and goes on', async () => {
+it('loads even what is larger than all the memory there is, and goes on', async () => {
   const large = await loader.load(claimed('large', 200 * MIB), 'slow');
   expect(large?.delivery.payload.toString()).toBe('large');
   const next = loader.load(claimed('next', MIB), 'slow');
-  large?.letGo();
+  large?.release();
   expect((await next)?.delivery.payload.toString()).toBe('next');
 });
 
 it('fails for the one that is not there, and for no other of the same read', async () => {
-  const loads = ['here', 'gone'].map((id) => loader.load(claimed(id, MIB), 'quick'));
+  const loads = ['here', 'gone'].map((id) => loader.load(claimed(id, MIB), 'fast'));
   const [here, gone] = await Promise.allSettled(loads);
   expect(here).toMatchObject({ value: { delivery: { payload: Buffer.from('here') } } });
   expect(gone?.status).toBe('rejected');
