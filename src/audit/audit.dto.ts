@@ -1,5 +1,5 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { IsIn, IsUUID } from 'class-validator';
+import { IsUUID } from 'class-validator';
 import {
   AUDIT_ACTIONS,
   AUDIT_OBJECT_TYPES,
@@ -9,6 +9,7 @@ import {
 import { IsTime } from '../http/is-time.js';
 import { MayBeLeftOut } from '../http/may-be-left-out.js';
 import { PageQuery, PageResponse } from '../http/paging.dto.js';
+import { OneOf } from '../http/one-of.js';
 import {
   ACTOR_KINDS,
   type ActorKind,
@@ -21,12 +22,12 @@ import {
 export class AuditQuery extends PageQuery {
   @ApiPropertyOptional({ enum: AUDIT_ACTIONS, enumName: 'AuditAction', example: 'subscription.change' })
   @MayBeLeftOut()
-  @IsIn(AUDIT_ACTIONS, { message: `must be one of ${AUDIT_ACTIONS.join(', ')}` })
+  @OneOf(AUDIT_ACTIONS)
   action?: AuditAction;
 
   @ApiPropertyOptional({ enum: AUDIT_OBJECT_TYPES, enumName: 'AuditObjectType', example: 'subscription' })
   @MayBeLeftOut()
-  @IsIn(AUDIT_OBJECT_TYPES, { message: `must be one of ${AUDIT_OBJECT_TYPES.join(', ')}` })
+  @OneOf(AUDIT_OBJECT_TYPES)
   object_type?: AuditObjectType;
 
   @ApiPropertyOptional({
@@ -54,7 +55,7 @@ export class AuditQuery extends PageQuery {
     example: 'operator',
   })
   @MayBeLeftOut()
-  @IsIn(ACTOR_KINDS, { message: `must be one of ${ACTOR_KINDS.join(', ')}` })
+  @OneOf(ACTOR_KINDS)
   actor_kind?: ActorKind;
 
   @ApiPropertyOptional({
@@ -64,7 +65,7 @@ export class AuditQuery extends PageQuery {
     example: 'failed',
   })
   @MayBeLeftOut()
-  @IsIn(AUDIT_RESULT_FILTERS, { message: 'must be ok, begun, failed, or the code of a problem' })
+  @OneOf(AUDIT_RESULT_FILTERS, { rule: 'must be ok, begun, failed, or the code of a problem' })
   result?: AuditResultFilter;
 
   @ApiPropertyOptional({

@@ -1,5 +1,5 @@
 import { ApiProperty, ApiPropertyOptional, IntersectionType } from '@nestjs/swagger';
-import { IsIn, IsString, IsUUID, ValidateBy } from 'class-validator';
+import { IsString, IsUUID, ValidateBy } from 'class-validator';
 import { DEAD_REASONS, type DeadReason } from '../domain/delivery-status.js';
 import { isEventType } from '../domain/event-type.js';
 import { ANY_JSON, PAYLOAD_BASE64 } from '../http/any-json.js';
@@ -7,6 +7,7 @@ import { AttemptResponse, DeliveryResponse } from '../http/delivery.dto.js';
 import { IsTime } from '../http/is-time.js';
 import { MayBeLeftOut } from '../http/may-be-left-out.js';
 import { PageQuery, PageResponse } from '../http/paging.dto.js';
+import { OneOf } from '../http/one-of.js';
 import { DeadLetterFilter, DeadLetterRow } from '../persistence/repositories/dead-letter.repository.js';
 import { AttemptRow } from '../persistence/repositories/delivery.repository.js';
 
@@ -27,7 +28,7 @@ export class DeadLetterFilterDto {
 
   @ApiPropertyOptional({ enum: DEAD_REASONS, enumName: 'DeadReason', example: 'exhausted' })
   @MayBeLeftOut()
-  @IsIn(DEAD_REASONS, { message: `must be one of ${DEAD_REASONS.join(', ')}` })
+  @OneOf(DEAD_REASONS)
   reason?: DeadReason;
 
   @ApiPropertyOptional({

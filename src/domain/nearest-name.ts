@@ -51,6 +51,24 @@ const SYNONYMS: Readonly<Record<string, readonly string[]>> = {
   grace_period: ['overlap_seconds'],
 };
 
+/** What values are called elsewhere, in the same way. */
+const VALUE_SYNONYMS: Readonly<Record<string, readonly string[]>> = {
+  queued: ['pending'],
+  in_progress: ['delivering'],
+  success: ['delivered', 'ok'],
+  succeeded: ['delivered', 'ok'],
+  sent: ['delivered'],
+  failed: ['dead'],
+  failure: ['dead', 'failed'],
+  error: ['dead', 'failed'],
+  discarded: ['cancelled'],
+  minutely: ['minute'],
+  hourly: ['hour'],
+  daily: ['day'],
+  write: ['events:write'],
+  default: ['standard'],
+};
+
 /** Longer names are no slip of the pen, and would take long to compare. */
 const MAX_LENGTH = 32;
 
@@ -58,24 +76,34 @@ const MAX_LENGTH = 32;
  * The known name that was probably meant: a synonym of it, the same in another case or spelling (`targetUrl`), or one
  * that differs in a third of its letters at the most. Null: none.
  */
-export function nearestName(given: string, known: readonly string[]): string | null {
+export const nearestName = (given: string, known: readonly string[]): string | null =>
+  nearest(given, known, SYNONYMS);
+
+/** The value that was probably meant, as {@link nearestName} finds names. */
+export const nearestValue = (given: string, known: readonly string[]): string | null =>
+  nearest(given, known, VALUE_SYNONYMS);
+
+function nearest(given: string, known: readonly string[], synonyms: typeof SYNONYMS): string | null {
   if (given.length > MAX_LENGTH) return null;
   const name = snakeCase(given);
-  const synonym = (Object.hasOwn(SYNONYMS, name) ? SYNONYMS[name] : undefined)?.find((candidate) =>
-    known.includes(candidate),
-  );
-  if (known.includes(name)) return name;
-  if (synonym !== undefined) return synonym;
-  let nearest: string | null = null;
+  const same = known.find((candidate) => snakeCase(candidate) === name);
+  if (same !== undefined) return same;
+  const candidates = Object.hasOwn(synonyms, name) ? synonyms[name] : undefined;
+  const synonym = candidates?.find((candidate) => known.includes(candidate));
+  return synonym ?? closest(name, known);
+}
+
+function closest(name: string, known: readonly string[]): string | null {
+  let found: string | null = null;
   let least = Math.max(1, Math.floor(name.length / 3)) + 1;
   for (const candidate of known) {
     if (candidate.length > MAX_LENGTH) continue;
     // So many letters have to be added or left out at least.
     if (Math.abs(name.length - candidate.length) >= least) continue;
     const distance = editDistance(name, candidate);
-    if (distance < least) [nearest, least] = [candidate, distance];
+    if (distance < least) [found, least] = [candidate, distance];
   }
-  return nearest;
+  return found;
 }
 
 /** What is said of a field that is not known: which one was probably meant, and which there are. */
@@ -84,6 +112,14 @@ export function notKnown(name: string, known: readonly string[]): string {
   const question = meant === null ? '' : `; did you mean ${meant}?`;
   return `is not a known field${question}${question === '' ? ';' : ''} known are ${known.join(', ')}`;
 }
+
+/** What is said of a value that is none of those there are. A long list may be cut, and the question comes before. */
+export function notOneOf(given: unknown, choices: readonly string[], rule = oneOfRule(choices)): string {
+  const meant = typeof given === 'string' ? nearestValue(given, choices) : null;
+  return meant === null ? rule : `did you mean ${meant}? It ${rule}`;
+}
+
+const oneOfRule = (choices: readonly string[]): string => `must be one of ${choices.join(', ')}`;
 
 const snakeCase = (name: string): string =>
   name

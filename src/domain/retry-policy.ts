@@ -1,3 +1,5 @@
+import { notOneOf } from './nearest-name.js';
+
 const DEFAULT_JITTER = 0.2;
 const MAX_DELAY_SECONDS = 30 * 24 * 3600;
 const MAX_ATTEMPTS = 100;
@@ -67,7 +69,7 @@ export class InvalidRetryPolicy extends Error {
  */
 export function resolveRetryPolicy(input: unknown, minDelaySeconds = 0): RetryPolicy {
   if (typeof input === 'string') {
-    if (!isPolicyName(input)) throw invalid('', `must be one of ${Object.keys(NAMED_POLICIES).join(', ')}`);
+    if (!isPolicyName(input)) throw invalid('', notOneOf(input, Object.keys(NAMED_POLICIES)));
     return NAMED_POLICIES[input];
   }
   if (!isRecord(input)) {

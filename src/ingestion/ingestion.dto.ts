@@ -147,12 +147,24 @@ export class BatchResultResponse {
   @ApiPropertyOptional({ example: EXAMPLE_ID, format: 'uuid' })
   id?: string;
 
+  @ApiPropertyOptional({
+    type: NoDeliveriesResponse,
+    description: 'Why no subscription gets it. There only where that is so, and the event is new.',
+  })
+  no_deliveries?: NoDeliveriesResponse;
+
   @ApiPropertyOptional({ type: BatchErrorResponse })
   error?: BatchErrorResponse;
 
   static from(result: Accepted | Error, index: number): BatchResultResponse {
     if (!(result instanceof Error)) {
-      return { index, status: result.duplicate ? 'duplicate' : 'accepted', id: result.id };
+      const { id, duplicate, noDeliveries } = result;
+      return {
+        index,
+        status: duplicate ? 'duplicate' : 'accepted',
+        id,
+        ...(noDeliveries && { no_deliveries: noDeliveries }),
+      };
     }
     const { code, message: detail, errors } = toProblem(result);
     return { index, status: 'rejected', error: { code, detail, ...(errors.length > 0 && { errors }) } };

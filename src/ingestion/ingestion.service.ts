@@ -28,10 +28,14 @@ export interface Sender {
   idempotencyKey?: string | undefined;
 }
 
-/** An event, and who wants it. */
+/** An event, and the subscriptions that get it. */
 interface Matched {
   event: IncomingEvent;
   wantedBy: Subscription[];
+  /** Where no subscription gets it. */
+  noDeliveries?: NoDeliveries;
+  /** The id of the subscription that it was sent to, if to one alone. */
+  onlyFor?: string;
 }
 
 export interface Accepted {
@@ -61,11 +65,7 @@ export class IngestionService {
   async ingest(sender: Sender, body: JsonBody): Promise<Accepted> {
     this.refuseLoop(sender);
     const event = this.counted(() => readEvent(body, sender.idempotencyKey, this.config.maxPayloadBytes));
-    const wantedBy = await this.subscriptions.matching(sender.tenantId, event.eventType);
-    const accepted = await this.acceptOne(sender, event, wantedBy);
-    if (wantedBy.length > 0 || accepted.duplicate) return accepted;
-    const noDeliveries = await this.subscriptions.whyNone(sender.tenantId, event.eventType);
-    return { ...accepted, noDeliveries };
+    return this.acceptOne(sender, await this.matched(sender, event));
   }
 
   /**
@@ -74,7 +74,7 @@ export class IngestionService {
    */
   async ingestReceived(sender: Sender, event: IncomingEvent): Promise<Accepted> {
     this.refuseLoop(sender);
-    return this.acceptOne(sender, event, await this.subscriptions.matching(sender.tenantId, event.eventType));
+    return this.acceptOne(sender, await this.matched(sender, event));
   }
 
   /** For one subscription; it gets the event only if it is active and wants events of this type. */
@@ -86,12 +86,10 @@ export class IngestionService {
     const { isActive } = await this.subscription(sender.tenantId, subscriptionId);
     const matching = await this.subscriptions.matching(sender.tenantId, event.eventType);
     const wantedBy = matching.filter(({ id }) => id === subscriptionId);
-    const accepted = await this.acceptOne(sender, event, wantedBy, subscriptionId);
-    if (wantedBy.length > 0 || accepted.duplicate) return accepted;
     const noDeliveries: NoDeliveries = isActive
       ? { reason: 'event_type', inactive: 0, event_type: 1 }
       : { reason: 'inactive', inactive: 1, event_type: 0 };
-    return { ...accepted, noDeliveries };
+    return this.acceptOne(sender, { event, wantedBy, noDeliveries, onlyFor: subscriptionId });
   }
 
   /** A test event for one subscription, whatever event types it wants. */
@@ -113,7 +111,7 @@ export class IngestionService {
       idempotencyKey: seed.isStored ? seed.id() : null,
       reception: null,
     };
-    return this.acceptOne(sender, event, [subscription], subscriptionId);
+    return this.acceptOne(sender, { event, wantedBy: [subscription], onlyFor: subscriptionId });
   }
 
   /**
@@ -148,7 +146,7 @@ export class IngestionService {
     const matched: (Matched | Error)[] = [];
     let turnEndsAt = performance.now() + TURN_MS;
     for (const event of events) {
-      matched.push(await this.match(sender, event));
+      matched.push(await this.matchOfBatch(sender, event));
       if (performance.now() < turnEndsAt) continue;
       await nextTurn();
       turnEndsAt = performance.now() + TURN_MS;
@@ -156,13 +154,20 @@ export class IngestionService {
     return matched;
   }
 
-  private async match(sender: Sender, event: IncomingEvent | Problem): Promise<Matched | Error> {
+  /** Before anything is stored, so that an event is never stored and answered with an error. */
+  private async matched({ tenantId }: Sender, event: IncomingEvent): Promise<Matched> {
+    const wantedBy = await this.subscriptions.matching(tenantId, event.eventType);
+    if (wantedBy.length > 0) return { event, wantedBy };
+    return { event, wantedBy, noDeliveries: await this.subscriptions.whyNone(tenantId, event.eventType) };
+  }
+
+  private async matchOfBatch(sender: Sender, event: IncomingEvent | Problem): Promise<Matched | Error> {
     if (event instanceof Problem) {
       this.metrics.rejected();
       return event;
     }
     try {
-      return { event, wantedBy: await this.subscriptions.matching(sender.tenantId, event.eventType) };
+      return await this.matched(sender, event);
     } catch (error) {
       return error as Error;
     }
@@ -174,30 +179,18 @@ export class IngestionService {
     admit: Admit,
   ): Promise<Accepted | Error> {
     if (matched instanceof Error) return matched;
-    return this.accept(sender, matched.event, matched.wantedBy, admit).catch(
-      (error: unknown) => error as Error,
-    );
+    return this.accept(sender, matched, admit).catch((error: unknown) => error as Error);
   }
 
-  private acceptOne(
-    sender: Sender,
-    event: IncomingEvent,
-    wantedBy: Subscription[],
-    onlyFor?: string,
-  ): Promise<Accepted> {
-    const load = { events: 1, bytes: event.payload.length, deliveries: wantedBy.length };
-    return this.intake.withRoom(load, (admit) => this.accept(sender, event, wantedBy, admit, onlyFor));
+  private acceptOne(sender: Sender, matched: Matched): Promise<Accepted> {
+    const load = { events: 1, bytes: matched.event.payload.length, deliveries: matched.wantedBy.length };
+    return this.intake.withRoom(load, (admit) => this.accept(sender, matched, admit));
   }
 
-  private async accept(
-    sender: Sender,
-    incoming: IncomingEvent,
-    wantedBy: Subscription[],
-    admit: Admit,
-    onlyFor?: string,
-  ): Promise<Accepted> {
+  private async accept(sender: Sender, matched: Matched, admit: Admit): Promise<Accepted> {
     const startedAt = performance.now();
-    const event = newEvent(sender, incoming, wantedBy, onlyFor);
+    const { wantedBy, noDeliveries } = matched;
+    const event = newEvent(sender, matched);
     const admission = await admit(event);
     if (!admission.isNew) return this.repeated(sender.tenantId, event, admission);
     this.metrics.accepted(sender.tenantId, event.eventType, performance.now() - startedAt);
@@ -208,6 +201,7 @@ export class IngestionService {
       status: wantedBy.length > 0 ? 'delivering' : 'received',
       duplicate: false,
       deliveries: wantedBy.length,
+      ...(wantedBy.length === 0 && noDeliveries && { noDeliveries }),
       receivedAt: event.receivedAt,
     };
   }
@@ -266,13 +260,7 @@ export class IngestionService {
   }
 }
 
-/** An event, and who is to get it. */
-function newEvent(
-  { tenantId, requestId, hops }: Sender,
-  event: IncomingEvent,
-  wantedBy: Subscription[],
-  onlyFor: string | undefined,
-): NewEvent {
+function newEvent({ tenantId, requestId, hops }: Sender, { event, wantedBy, onlyFor }: Matched): NewEvent {
   const { eventType, payload, eventId, idempotencyKey, reception } = event;
   const nowMs = Date.now();
   const id = uuidV7(nowMs);

@@ -1,10 +1,11 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { ArrayMaxSize, IsArray, IsBoolean, IsIn, IsInt, IsObject, IsString, Max, Min } from 'class-validator';
+import { ArrayMaxSize, IsArray, IsBoolean, IsInt, IsObject, IsString, Max, Min } from 'class-validator';
 import { PROVIDER_NAMES, type ProviderName } from '../domain/providers/provider-names.js';
 import { IsDescription } from '../http/is-description.js';
 import { IsName } from '../http/is-name.js';
 import { MayBeLeftOut, MayBeNull } from '../http/may-be-left-out.js';
 import { OptionalBody } from '../http/validation.pipe.js';
+import { OneOf } from '../http/one-of.js';
 
 const SECRET_EXAMPLE = 'phs_kX0b9mZtR3vJYpQ7wL2nHc5uEaGdFi8sTz4xVr6yBoM';
 const MAX_OVERLAP_SECONDS = 30 * 86_400;
@@ -72,7 +73,7 @@ export class CreateSourceDto extends SourceFieldsDto {
       'Whose webhooks they are, or how they are signed: `standard-webhooks`, `hmac`, `bearer` and `basic` are for ' +
       'everybody else. `posthorn` is for POST /webhooks/ingest, once a tenant. It cannot be changed.',
   })
-  @IsIn(PROVIDER_NAMES, { message: `must be one of ${PROVIDER_NAMES.join(', ')}` })
+  @OneOf(PROVIDER_NAMES)
   provider!: ProviderName;
 
   @ApiPropertyOptional({

@@ -1,8 +1,9 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { IsIn, IsUUID } from 'class-validator';
+import { IsUUID } from 'class-validator';
 import type { LatencyHistogram } from '../domain/latency-buckets.js';
 import { IsTime } from '../http/is-time.js';
 import { MayBeLeftOut } from '../http/may-be-left-out.js';
+import { OneOf } from '../http/one-of.js';
 import { type Interval, INTERVALS } from './statistics-range.js';
 
 export class SubscriptionStatisticsQuery {
@@ -43,7 +44,7 @@ export class StatisticsQuery extends SubscriptionStatisticsQuery {
     example: 'hour',
   })
   @MayBeLeftOut()
-  @IsIn(INTERVALS, { message: `must be one of ${INTERVALS.join(', ')}` })
+  @OneOf(INTERVALS)
   interval: Interval = 'hour';
 }
 

@@ -4,7 +4,6 @@ import {
   ArrayMaxSize,
   ArrayMinSize,
   IsArray,
-  IsIn,
   IsInt,
   IsObject,
   IsString,
@@ -22,6 +21,7 @@ import { IsTime } from '../http/is-time.js';
 import { MayBeLeftOut } from '../http/may-be-left-out.js';
 import { PageResponse } from '../http/paging.dto.js';
 import { LookUp } from '../http/validation.pipe.js';
+import { OneOf } from '../http/one-of.js';
 
 const INTERVALS = ['minute', 'hour', 'day'] as const;
 const MAX_PATTERNS = 50;
@@ -108,7 +108,7 @@ export class SearchDto {
   @MayBeLeftOut()
   @OneOrMore()
   @ArrayMinSize(1, { message: 'must be a status, or a list of at least one' })
-  @IsIn(DELIVERY_STATUSES, { each: true, message: `must be one of ${DELIVERY_STATUSES.join(', ')}` })
+  @OneOf(DELIVERY_STATUSES, { each: true })
   status?: DeliveryStatus[];
 
   @ApiPropertyOptional({
@@ -210,7 +210,7 @@ export class SearchDto {
     description: 'Of the histogram.',
   })
   @MayBeLeftOut()
-  @IsIn(INTERVALS, { message: `must be one of ${INTERVALS.join(', ')}` })
+  @OneOf(INTERVALS)
   interval: (typeof INTERVALS)[number] = 'hour';
 
   @ApiPropertyOptional({

@@ -1,5 +1,5 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { IsIn, IsUUID, Matches, ValidateBy } from 'class-validator';
+import { IsUUID, Matches, ValidateBy } from 'class-validator';
 import {
   DELIVERY_STATUSES,
   type DeliveryStatus,
@@ -11,6 +11,7 @@ import { ANY_JSON, PAYLOAD_BASE64 } from '../http/any-json.js';
 import { DeliveryResponse } from '../http/delivery.dto.js';
 import { MayBeLeftOut } from '../http/may-be-left-out.js';
 import { PageQuery, PageResponse } from '../http/paging.dto.js';
+import { OneOf } from '../http/one-of.js';
 import { DeliveryRow } from '../persistence/repositories/delivery.repository.js';
 import { StoredEvent } from '../persistence/repositories/event.repository.js';
 import type { DeliveryFilter, EventFilter } from '../persistence/search/delivery-filter.js';
@@ -66,7 +67,7 @@ export class DeliveryQuery extends PageQuery {
 
   @ApiPropertyOptional({ enum: DELIVERY_STATUSES, enumName: 'DeliveryStatus', example: 'retrying' })
   @MayBeLeftOut()
-  @IsIn(DELIVERY_STATUSES, { message: `must be one of ${DELIVERY_STATUSES.join(', ')}` })
+  @OneOf(DELIVERY_STATUSES)
   status?: DeliveryStatus;
 
   @ApiPropertyOptional({

@@ -6,7 +6,6 @@ import {
   Equals,
   IsArray,
   IsBoolean,
-  IsIn,
   IsInt,
   IsObject,
   IsOptional,
@@ -19,6 +18,7 @@ import { IsDescription } from '../http/is-description.js';
 import { MayBeLeftOut } from '../http/may-be-left-out.js';
 import { PageQuery } from '../http/paging.dto.js';
 import { MAX_FIELDS, OptionalBody } from '../http/validation.pipe.js';
+import { OneOf } from '../http/one-of.js';
 
 function WholeNumber(min: number, max: number, unit = ''): PropertyDecorator {
   const message = `must be a whole number from ${min} to ${max} ${unit}`.trimEnd();
@@ -243,6 +243,6 @@ export class SubscriptionQuery extends PageQuery {
     description: 'Only active ones, or only others.',
   })
   @MayBeLeftOut()
-  @IsIn(['true', 'false'], { message: 'must be true or false' })
+  @OneOf(['true', 'false'], { rule: 'must be true or false' })
   is_active?: 'true' | 'false';
 }

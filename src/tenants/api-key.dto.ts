@@ -1,11 +1,12 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { ArrayMaxSize, ArrayMinSize, IsArray, IsIn, IsInt, Max, Min } from 'class-validator';
+import { ArrayMaxSize, ArrayMinSize, IsArray, IsInt, Max, Min } from 'class-validator';
 import { Scope, SCOPES } from '../domain/scope.js';
 import { IsTime } from '../http/is-time.js';
 import { MayBeLeftOut, MayBeNull } from '../http/may-be-left-out.js';
 import { PageResponse } from '../http/paging.dto.js';
 import { IsName } from '../http/is-name.js';
 import { OptionalBody } from '../http/validation.pipe.js';
+import { OneOf } from '../http/one-of.js';
 import { ApiKeyEntity } from '../persistence/entities/api-key.entity.js';
 
 const KEY_EXAMPLE = 'ph_Jk3vXb1nQ0s5YwRz8LcT2uPdEoHaMfGi7x4VqK9NtBe';
@@ -31,7 +32,7 @@ export class CreateApiKeyDto {
   @IsArray(SCOPES_RULE)
   @ArrayMinSize(1, SCOPES_RULE)
   @ArrayMaxSize(10, SCOPES_RULE)
-  @IsIn(SCOPES, { each: true, ...SCOPES_RULE })
+  @OneOf(SCOPES, { each: true, rule: SCOPES_RULE.message })
   scopes!: Scope[];
 
   @ApiPropertyOptional({

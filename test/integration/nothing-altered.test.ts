@@ -59,6 +59,26 @@ it.each([
   expect(answer.body.detail).toContain('known are ');
 });
 
+it.each<[string, string, object | undefined, string]>([
+  ['GET', '/deliveries?status=deliverd', undefined, 'did you mean delivered? It must be one of pending, '],
+  ['GET', '/deliveries?status=failed', undefined, 'did you mean dead?'],
+  ['GET', '/deliveries?status=x', undefined, 'must be one of pending, '],
+  ['GET', '/subscriptions?is_active=True', undefined, 'did you mean true? It must be true or false'],
+  ['GET', '/stats?interval=daily', undefined, 'did you mean day?'],
+  ['GET', '/dlq?reason=exausted', undefined, 'did you mean exhausted?'],
+  ['GET', '/audit?action=subscription_create', undefined, 'did you mean subscription.create?'],
+  ['POST', '/webhooks/search', { status: ['dead', 'canceled'] }, 'did you mean cancelled?'],
+  ['POST', '/api-keys', { name: 'a', scopes: ['read', 'event:write'] }, 'did you mean events:write?'],
+  ['POST', '/sources', { name: 'a', provider: 'GitHub' }, 'did you mean github?'],
+  ['POST', '/sources', { name: 'a', provider: 'hmac', settings: { algorithm: 'SHA-256' } }, 'mean sha256?'],
+  ['POST', '/sources', { name: 'a', provider: 'hmac', settings: { algoritm: 'sha1' } }, 'mean algorithm?'],
+  ['POST', '/subscriptions', { target_url: 'http://127.0.0.1:60009/', retry_policy: 'fastt' }, 'mean fast?'],
+])('%s %s with %j says which value was probably meant: %s', async (method, path, body, said) => {
+  const answer = await tenant.request(method, path, body);
+  expect(answer.status).toBe(422);
+  expect(answer.body.detail).toContain(said);
+});
+
 it('finds a number that no double can hold, and looks at no member twice', async () => {
   const own = await posthorn.tenant();
   await own.request('POST', '/subscriptions', { target_url: 'http://127.0.0.1:60009/' });
@@ -88,5 +108,42 @@ describe('an event without deliveries', () => {
     expect(await send('b')).toEqual({ reason: 'event_type', inactive: 0, event_type: 1 });
     const direct = await own.request('POST', `/webhooks/ingest/${body.id}`, { event: 'a.b', data: 1 });
     expect(direct.body.no_deliveries).toMatchObject({ reason: 'inactive' });
+  });
+
+  it('says why in the answer of a batch, for each', async () => {
+    const own = await posthorn.tenant();
+    await own.request('POST', '/subscriptions', {
+      target_url: 'http://127.0.0.1:60009/',
+      event_types: ['wanted'],
+    });
+    const event = { event_type: 'unwanted', payload: 1, event_id: 'e' };
+    const { body } = await own.request('POST', '/events/batch', {
+      events: [event, event, { event_type: 'wanted', payload: 1 }, { event_type: '?', payload: 1 }],
+    });
+    const answers = (body.results as object[]).map((result) => ({ no_deliveries: undefined, ...result }));
+    expect(answers).toMatchObject([
+      { status: 'accepted', no_deliveries: { reason: 'event_type', inactive: 0, event_type: 1 } },
+      { status: 'duplicate', no_deliveries: undefined },
+      { status: 'accepted', no_deliveries: undefined },
+      { status: 'rejected', no_deliveries: undefined },
+    ]);
+  });
+
+  it('says why in the answer of a source', async () => {
+    const own = await posthorn.tenant();
+    const secret = 'a-secret-of-the-source-81';
+    const { body: source } = await own.request('POST', '/sources', { name: 'a', provider: 'bearer', secret });
+    const send = (delivery: number) =>
+      posthorn.anonymous.request(
+        'POST',
+        `/webhooks/receive/${source.id}`,
+        { delivery },
+        {
+          authorization: `Bearer ${secret}`,
+        },
+      );
+    expect((await send(1)).body.no_deliveries).toMatchObject({ reason: 'no_subscription' });
+    await own.request('POST', '/subscriptions', { target_url: 'http://127.0.0.1:60009/' });
+    expect((await send(2)).body).not.toHaveProperty('no_deliveries');
   });
 });

@@ -1,4 +1,5 @@
 import type { FieldError } from '../errors.js';
+import { nearestName, notOneOf } from '../nearest-name.js';
 import type { ProviderName } from './provider-names.js';
 
 const ALGORITHMS = ['sha256', 'sha1', 'sha512'] as const;
@@ -95,7 +96,7 @@ export function settingsErrors(
   const rules = new Map<string, Rule>(Object.entries(SETTINGS[provider]));
   const errors = Object.entries(settings).flatMap(([name, value]) => {
     const rule = rules.get(name);
-    const message = rule ? rule(value) : `is no setting of ${provider}: ${listOf([...rules.keys()])}`;
+    const message = rule ? rule(value) : noSetting(provider, name, [...rules.keys()]);
     return message === null ? [] : [{ path: `settings.${name.slice(0, 64)}`, message }];
   });
   return [...errors, ...missingErrors(provider, settings, publicUrl)];
@@ -127,15 +128,18 @@ function missingErrors(
   return [];
 }
 
-const listOf = (names: string[]): string =>
-  names.length === 0 ? 'it has none' : `it has ${names.join(', ')}`;
+function noSetting(provider: ProviderName, name: string, known: string[]): string {
+  const meant = nearestName(name, known);
+  const question = meant === null ? '' : `; did you mean ${meant}?`;
+  return `is no setting of ${provider}: it has ${known.join(', ') || 'none'}${question}`;
+}
 
 function matching(pattern: RegExp, message: string): Rule {
   return (value) => (typeof value === 'string' && pattern.test(value) ? null : message);
 }
 
-function oneOf(choices: readonly unknown[]): Rule {
-  return (value) => (choices.includes(value) ? null : `must be one of ${choices.join(', ')}`);
+function oneOf(choices: readonly string[]): Rule {
+  return (value) => ((choices as readonly unknown[]).includes(value) ? null : notOneOf(value, choices));
 }
 
 function webUrl(value: unknown): string | null {

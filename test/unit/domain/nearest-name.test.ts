@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { nearestName } from '../../../src/domain/nearest-name.js';
+import { nearestName, nearestValue } from '../../../src/domain/nearest-name.js';
 
 const SUBSCRIPTION = [
   'target_url',
@@ -41,5 +41,22 @@ describe('the name that was meant', () => {
     ['target_url'.repeat(1_000), SUBSCRIPTION, null],
   ])('by %j among %j is %j', (given, known, meant) => {
     expect(nearestName(given, known)).toBe(meant);
+  });
+});
+
+const STATUSES = ['pending', 'delivering', 'retrying', 'delivered', 'dead', 'cancelled'];
+
+describe('the value that was meant', () => {
+  it.each([
+    ['Delivered', STATUSES, 'delivered'],
+    ['canceled', STATUSES, 'cancelled'],
+    ['failed', STATUSES, 'dead'],
+    ['failure', ['ok', 'failed'], 'failed'],
+    ['standard_webhooks', ['stripe', 'standard-webhooks'], 'standard-webhooks'],
+    ['x', STATUSES, null],
+    ['', STATUSES, null],
+    ['constructor', STATUSES, null],
+  ])('by %j among %j is %j', (given, known, meant) => {
+    expect(nearestValue(given, known)).toBe(meant);
   });
 });
