@@ -89,7 +89,8 @@ export class ReceiveController {
     description:
       "For the tenant's source of the provider `posthorn`. The whole body is the payload, byte for byte. Its " +
       '`event_type`, else `type`, else `event` is the event type, else `webhook`; its `idempotency_key` is that of ' +
-      'the event.',
+      'the event, else the `webhook-id` of Standard Webhooks. The header `Idempotency-Key`, which nothing signs, is ' +
+      'refused where neither is there.',
   })
   @ApiHeader({ name: 'X-Tenant-ID', required: true, description: 'The id of the tenant.' })
   @ApiHeader({
@@ -103,11 +104,6 @@ export class ReceiveController {
     name: 'X-Webhook-Timestamp',
     required: false,
     description: 'The time that is signed, in seconds since 1970.',
-  })
-  @ApiHeader({
-    name: 'Idempotency-Key',
-    required: false,
-    description: 'Where the body has no `idempotency_key`.',
   })
   @ApiBody({
     schema: {

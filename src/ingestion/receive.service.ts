@@ -37,10 +37,23 @@ export class ReceiveService {
     const source = await this.sources.admitBody(admitted, request.body.length);
     const verified = this.verifier.verify(source, request, requestId);
     if (verified.kind === 'challenge') return verified;
+    if (source.provider === 'posthorn') requireSignedKey(verified, request);
     const event = eventOf(source, verified, request.body);
     const hops = readHops(request.headers[HOPS_HEADER]);
     return this.ingestion.ingestReceived({ tenantId: source.tenantId, requestId, hops }, event);
   }
+}
+
+/**
+ * A client that relies on the header is told, rather than that its repetitions become events.
+ * @throws Problem invalid_request where nothing signed says which event it is
+ */
+function requireSignedKey({ deliveryId }: VerifiedEvent, { headers }: ReceivedRequest): void {
+  if (deliveryId !== null || headers['idempotency-key'] === undefined) return;
+  const message =
+    'is not signed here, so it cannot say which event this is: put it into the body as idempotency_key, or sign by ' +
+    'Standard Webhooks, whose webhook-id is signed';
+  throw invalidRequest([{ path: 'Idempotency-Key', message }]);
 }
 
 function eventOf(source: Source, verified: VerifiedEvent, body: Buffer): IncomingEvent {

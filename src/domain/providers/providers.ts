@@ -222,7 +222,7 @@ export const PROVIDERS: Readonly<Record<ProviderName, Describe>> = {
       standard('webhook', tolerance_seconds),
     ],
     eventType: { prefix: undefined, from: ['event_type', 'type', 'event'].map((name) => field(name)) },
-    // What is signed comes first: who has got hold of a request could send it again with another header.
-    deliveryId: [field('idempotency_key'), header('idempotency-key')],
+    // No header: a copy of a signed request with another one would be another event.
+    deliveryId: [field('idempotency_key')],
   }),
 };
