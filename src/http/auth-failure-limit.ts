@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { Config } from '../config/config.js';
+import type { AddressRanges } from '../domain/address-ranges.js';
 import { Problem } from '../domain/errors.js';
 import { addressGroup } from '../domain/ip-address.js';
 import { RateLimitRule, TokenBucket } from '../domain/token-bucket.js';
@@ -28,7 +29,8 @@ export interface AuthAttempt {
 
 /**
  * Limits failed authentications for each client address (IPv6: each /64, which is what one client has), and for
- * operators' keys in all. A credential that was right before from the same address is not held up by the failures of
+ * operators' keys in all: for the addresses that they are to be used from, and for all others, whose failures hold up
+ * no operator where those are configured. A credential that was right before from the same address is not held up by the failures of
  * others there, nor by those of all; the same credential from another address has that address' limit. Of this process
  * alone: with n processes an attacker has n times as many guesses.
  */
@@ -37,20 +39,29 @@ export class AuthFailureLimit {
   private readonly rule: RateLimitRule;
   private readonly ruleInAll: RateLimitRule;
   private readonly byAddress = new BucketTable(TokenBucket, MAX_ADDRESSES);
-  private readonly inAll: TokenBucket;
+  private readonly inAll: Record<'operators' | 'others', TokenBucket>;
+  /** ADMIN_ALLOWED_IPS, and those of single keys. */
+  private readonly operatorAddresses: readonly AddressRanges[];
   /** Address group and SHA-256 of a credential. */
   private readonly proven = new LeastRecentlyUsed<string, true>(MAX_PROVEN);
   private loggedAtMs = -Infinity;
 
   constructor(
-    { authFailuresPerMinute }: Config,
+    { authFailuresPerMinute, adminAllowedIps, allOperatorKeys }: Config,
     private readonly metrics: Metrics,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
     this.rule = { perSecond: authFailuresPerMinute / 60, burst: authFailuresPerMinute };
     const inAll = authFailuresPerMinute * ADDRESSES_IN_ALL;
     this.ruleInAll = { perSecond: inAll / 60, burst: inAll };
-    this.inAll = new TokenBucket(this.ruleInAll, performance.now());
+    const nowMs = performance.now();
+    this.inAll = {
+      operators: new TokenBucket(this.ruleInAll, nowMs),
+      others: new TokenBucket(this.ruleInAll, nowMs),
+    };
+    this.operatorAddresses = [adminAllowedIps, ...allOperatorKeys.map(({ allowedIps }) => allowedIps)].filter(
+      (ranges) => ranges !== null,
+    );
   }
 
   /**
@@ -67,11 +78,11 @@ export class AuthFailureLimit {
     const bucket = this.byAddress.get(group, this.rule, nowMs);
     const { allowed, retryAfterSeconds } = bucket.take(1);
     if (!allowed) throw this.refusal(address, retryAfterSeconds);
-    this.inAll.refill(this.ruleInAll, nowMs);
-    const mayBeOperator = this.inAll.take(1).allowed;
+    const inAll = this.inAllFor(address, nowMs);
+    const mayBeOperator = inAll.take(1).allowed;
     const forgiven = (): void => {
       bucket.giveBack(1);
-      if (mayBeOperator) this.inAll.giveBack(1);
+      if (mayBeOperator) inAll.giveBack(1);
     };
     const succeeded = (): void => {
       forgiven();
@@ -82,9 +93,15 @@ export class AuthFailureLimit {
 
   /** @returns Problem rate_limited for an operator's route while too many authentications fail, from wherever */
   refusedInAll(address: string): Problem {
-    const nowMs = performance.now();
-    this.inAll.refill(this.ruleInAll, nowMs);
-    return this.refusal(address, this.inAll.refuse(1, 0).retryAfterSeconds);
+    const inAll = this.inAllFor(address, performance.now());
+    return this.refusal(address, inAll.refuse(1, 0).retryAfterSeconds);
+  }
+
+  private inAllFor(address: string, nowMs: number): TokenBucket {
+    const isOfOperator = this.operatorAddresses.some((ranges) => ranges.has(address));
+    const bucket = this.inAll[isOfOperator ? 'operators' : 'others'];
+    bucket.refill(this.ruleInAll, nowMs);
+    return bucket;
   }
 
   private refusal(address: string, retryAfterSeconds: number): Problem {

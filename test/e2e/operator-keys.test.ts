@@ -30,9 +30,10 @@ function from(
   localAddress: string,
   path: string,
   headers: Record<string, string>,
+  url = posthorn.url,
 ): Promise<{ status: number; retryAfter: number; body: any }> {
   return new Promise((resolve, reject) => {
-    const sent = request(`${posthorn.url}/api/v1${path}`, { localAddress, headers }, (answer) => {
+    const sent = request(`${url}/api/v1${path}`, { localAddress, headers }, (answer) => {
       let text = '';
       answer.on('data', (chunk: Buffer) => (text += chunk.toString()));
       answer.on('end', () =>
@@ -149,6 +150,24 @@ describe('guesses from one address', () => {
     expect(counts.get(429)).toBeGreaterThan(GUESSES - 200);
     expect((await from(attacker, path, bearer(right))).status).toBe(200);
     expect((await from('127.0.0.6', path, bearer(right))).status).toBe(200);
+  });
+
+  it('of strangers from many addresses hold up no operator from ADMIN_ALLOWED_IPS', async () => {
+    const guarded = await startPosthorn({
+      databaseUrl: posthorn.databaseUrl,
+      env: { ADMIN_ALLOWED_IPS: '127.0.1.0/24', AUTH_FAILURES_PER_MINUTE: String(FAILURES_PER_MINUTE) },
+    });
+    try {
+      const ask = (address: string, key: string) => from(address, '/tenants', bearer(key), guarded.url);
+      const guesses = Array.from({ length: 12 * FAILURES_PER_MINUTE }, (_, index) =>
+        ask(`127.0.0.${10 + (index % 12)}`, `guess-${index}-of-a-key`),
+      );
+      await Promise.all(guesses);
+      expect((await ask('127.0.0.99', ADMIN_KEY)).status).toBe(429);
+      expect((await ask('127.0.1.1', ADMIN_KEY)).status).toBe(200);
+    } finally {
+      await guarded.stop();
+    }
   });
 
   it('are counted, and logged without the key', async () => {

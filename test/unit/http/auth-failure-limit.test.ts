@@ -8,13 +8,17 @@ import type { Metrics } from '../../../src/observability/metrics.js';
 const PER_MINUTE = 10;
 let limit: AuthFailureLimit;
 let refused: number;
+let limitWith: (env: Record<string, string>) => AuthFailureLimit;
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ['performance'] });
   refused = 0;
   const metrics = { authLimited: () => (refused += 1) } as unknown as Metrics;
-  const config = loadConfig({ AUTH_FAILURES_PER_MINUTE: String(PER_MINUTE) });
-  limit = new AuthFailureLimit(config, metrics, createLogger('silent', 'all'));
+  limitWith = (env) => {
+    const config = loadConfig({ AUTH_FAILURES_PER_MINUTE: String(PER_MINUTE), ...env });
+    return new AuthFailureLimit(config, metrics, createLogger('silent', 'all'));
+  };
+  limit = limitWith({});
 });
 afterEach(() => vi.useRealTimers());
 
@@ -95,4 +99,16 @@ it("takes no operator's key while too many are wrong from everywhere, but those 
   expect(limit.begin('198.51.100.1', 'operator').mayBeOperator).toBe(true);
   vi.advanceTimersByTime(60_000);
   expect(limit.begin('203.0.113.1', 'operator').mayBeOperator).toBe(true);
+});
+
+it.each([
+  ['ADMIN_ALLOWED_IPS', { ADMIN_ALLOWED_IPS: '198.51.100.0/24' }],
+  ['the addresses of a key', { ADMIN_API_KEYS: 'alice=b7c2e91f04d86a35-alice 198.51.100.0/24' }],
+])('strangers do not hold up operators who come from %s, but those there do', (_, env) => {
+  limit = limitWith(env);
+  for (let i = 0; i < 12; i++) guess(`192.0.2.${i}`, PER_MINUTE);
+  expect(limit.begin('192.0.2.99', 'operator').mayBeOperator).toBe(false);
+  expect(limit.begin('198.51.100.1', 'operator').mayBeOperator).toBe(true);
+  for (let i = 2; i < 14; i++) guess(`198.51.100.${i}`, PER_MINUTE);
+  expect(limit.begin('198.51.100.1', 'another').mayBeOperator).toBe(false);
 });
