@@ -9,7 +9,9 @@ const MAX_HOPS = 1_000;
  * was added by each on the way, the greatest counts. What is no whole number is not ours, and counts as 0.
  */
 export function readHops(header: string | string[] | undefined): number {
-  const values = [header ?? ''].flat().flatMap((value) => value.split(','));
+  // Nearly every request has none.
+  if (header === undefined) return 0;
+  const values = [header].flat().flatMap((value) => value.split(','));
   const counts = values.map((value) => (/^\s*\d{1,9}\s*$/.test(value) ? Number(value) : 0));
   return Math.min(Math.max(...counts), MAX_HOPS);
 }
