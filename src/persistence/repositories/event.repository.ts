@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { DeliveryCounts } from '../../domain/delivery-status.js';
 import { uuidV7, uuidV7Floor } from '../../domain/uuid-v7.js';
-import { arrayLiteral } from '../array-literal.js';
+import { ColumnList } from '../column-list.js';
 import { type Connection, Database } from '../database.js';
 import { Page, PageRequest, pageUpTo } from '../page.js';
 import type { EventFilter } from '../search/delivery-filter.js';
@@ -65,6 +65,30 @@ export interface KeyedEvent {
   fingerprint: Buffer;
 }
 
+const EVENT_COLUMNS = new ColumnList<{ event: NewEvent; payloadOffset: number }>([
+  { name: 'id', type: 'uuid', value: ({ event }) => event.id, isPlain: true },
+  { name: 'tenant_id', type: 'uuid', value: ({ event }) => event.tenantId, isPlain: true },
+  { name: 'event_id', type: 'text', value: ({ event }) => event.eventId },
+  { name: 'event_type', type: 'text', value: ({ event }) => event.eventType },
+  { name: 'idempotency_key', type: 'text', value: ({ event }) => event.idempotencyKey },
+  { name: 'fingerprint', type: 'bytea', value: ({ event }) => event.fingerprint },
+  { name: 'payload_offset', type: 'int', value: ({ payloadOffset }) => payloadOffset, isPlain: true },
+  { name: 'payload_length', type: 'int', value: ({ event }) => event.payload.length, isPlain: true },
+  { name: 'request_id', type: 'text', value: ({ event }) => event.requestId },
+  { name: 'received_at', type: 'timestamptz', value: ({ event }) => event.receivedAt },
+  { name: 'delivery_count', type: 'int', value: ({ event }) => event.wantedBy.length, isPlain: true },
+  { name: 'content_type', type: 'text', value: ({ event }) => event.contentType },
+  { name: 'source_id', type: 'uuid', value: ({ event }) => event.sourceId, isPlain: true },
+  { name: 'hops', type: 'smallint', value: ({ event }) => event.hops || null, isPlain: true },
+]);
+
+const DELIVERY_COLUMNS = new ColumnList<{ event: NewEvent; subscriptionId: string }>([
+  // The same millisecond as in the event's id: its day is its deliveries' day.
+  { name: 'id', type: 'uuid', value: ({ event }) => uuidV7(event.receivedAt.getTime()), isPlain: true },
+  { name: 'event_id', type: 'uuid', value: ({ event }) => event.id, isPlain: true },
+  { name: 'subscription_id', type: 'uuid', value: ({ subscriptionId }) => subscriptionId, isPlain: true },
+]);
+
 /**
  * Idempotency check, events and deliveries in one statement and one commit. Returns the events that were new.
  *
@@ -77,16 +101,13 @@ const INSERT_EVENTS = {
   text: `
     with input as (
       select id, tenant_id, event_id, event_type, idempotency_key, fingerprint,
-             substring($7::bytea from payload_offset for payload_length) as payload,
+             substring($1::bytea from payload_offset for payload_length) as payload,
              content_type, source_id, request_id, received_at, delivery_count, hops
-      from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[], $8::int[], $9::int[],
-                  $10::text[], $11::timestamptz[], $12::int[], $17::text[], $18::uuid[], $19::smallint[])
-        as t(id, tenant_id, event_id, event_type, idempotency_key, fingerprint, payload_offset, payload_length,
-             request_id, received_at, delivery_count, content_type, source_id, hops)
+      from ${EVENT_COLUMNS.unnest('t', 3)}
     ), known as (
       select input.id from input
       join idempotency_key_old k on k.tenant_id = input.tenant_id and k.key = input.idempotency_key
-      where k.event_id >= $16
+      where k.event_id >= $2
     ), keyed as (
       insert into idempotency_key (tenant_id, key, event_id, fingerprint)
       select tenant_id, idempotency_key, id, fingerprint from input
@@ -105,7 +126,7 @@ const INSERT_EVENTS = {
     ), queued as (
       insert into delivery (id, tenant_id, event_id, subscription_id, event_type, status, next_attempt_at, created_at)
       select d.id, a.tenant_id, a.id, d.subscription_id, a.event_type, 'pending', now(), a.received_at
-      from unnest($13::uuid[], $14::uuid[], $15::uuid[]) as d(id, event_id, subscription_id)
+      from ${DELIVERY_COLUMNS.unnest('d', 3 + EVENT_COLUMNS.length)}
       join accepted a on a.id = d.event_id
     )
     select id from accepted`,
@@ -137,31 +158,19 @@ export class EventRepository {
    */
   async insert(events: NewEvent[], keysSinceMs = 0): Promise<Set<string>> {
     let offset = 1;
-    const offsets = events.map(({ payload }) => (offset += payload.length) - payload.length);
+    const placed = events.map((event) => {
+      const payloadOffset = offset;
+      offset += event.payload.length;
+      return { event, payloadOffset };
+    });
     const deliveries = events.flatMap((event) =>
       event.wantedBy.map(({ id }) => ({ event, subscriptionId: id })),
     );
     const rows = await this.database.run<{ id: string }>(INSERT_EVENTS, [
-      arrayLiteral(events.map((event) => event.id)),
-      arrayLiteral(events.map((event) => event.tenantId)),
-      events.map((event) => event.eventId),
-      events.map((event) => event.eventType),
-      events.map((event) => event.idempotencyKey),
-      events.map((event) => event.fingerprint),
-      Buffer.concat(events.map((event) => event.payload)),
-      arrayLiteral(offsets),
-      arrayLiteral(events.map((event) => event.payload.length)),
-      events.map((event) => event.requestId),
-      events.map((event) => event.receivedAt),
-      arrayLiteral(events.map((event) => event.wantedBy.length)),
-      // The same millisecond as in the event's id: its day is its deliveries' day.
-      arrayLiteral(deliveries.map(({ event }) => uuidV7(event.receivedAt.getTime()))),
-      arrayLiteral(deliveries.map(({ event }) => event.id)),
-      arrayLiteral(deliveries.map(({ subscriptionId }) => subscriptionId)),
+      Buffer.concat(events.map(({ payload }) => payload)),
       uuidV7Floor(keysSinceMs),
-      events.map((event) => event.contentType),
-      arrayLiteral(events.map((event) => event.sourceId)),
-      arrayLiteral(events.map(({ hops }) => hops || null)),
+      ...EVENT_COLUMNS.parameters(placed),
+      ...DELIVERY_COLUMNS.parameters(deliveries),
     ]);
     return new Set(rows.map(({ id }) => id));
   }

@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import type { AttemptResult } from '../../domain/attempt.js';
 import type { ClaimedDelivery } from '../../domain/delivery.js';
 import type { LaneLimits } from '../../domain/subscription.js';
-import { arrayLiteral } from '../array-literal.js';
+import { ColumnList } from '../column-list.js';
 import { Connection, Database } from '../database.js';
 
 export interface PacedClaim {
@@ -60,6 +60,23 @@ const CLAIM_DUE = {
     ) ${TAKE_DUE} /* all tenants: whose lanes are due */`,
 };
 
+const RESULT_COLUMNS = new ColumnList<AttemptResult>([
+  { name: 'delivery_id', type: 'uuid', value: (result) => result.deliveryId, isPlain: true },
+  { name: 'attempt_number', type: 'int', value: (result) => result.attemptNumber, isPlain: true },
+  { name: 'started_at', type: 'timestamptz', value: (result) => result.startedAt },
+  { name: 'duration_ms', type: 'int', value: (result) => result.durationMs, isPlain: true },
+  { name: 'status_code', type: 'int', value: (result) => result.statusCode, isPlain: true },
+  { name: 'success', type: 'bool', value: (result) => result.success, isPlain: true },
+  { name: 'error', type: 'text', value: (result) => result.error },
+  { name: 'response_headers', type: 'json', value: (result) => result.responseHeaders },
+  { name: 'response_body', type: 'text', value: (result) => result.responseBody },
+  { name: 'status', type: 'text', value: (result) => result.status, isPlain: true },
+  { name: 'retry_in_ms', type: 'float8', value: (result) => result.retryInMs, isPlain: true },
+  { name: 'dead_reason', type: 'text', value: (result) => result.deadReason, isPlain: true },
+  { name: 'tenant_id', type: 'uuid', value: (result) => result.tenantId, isPlain: true },
+  { name: 'subscription_id', type: 'uuid', value: (result) => result.subscriptionId, isPlain: true },
+]);
+
 /**
  * Attempts, the new statuses, and what both add to the statistics. A result whose fence is old changes no status: its
  * attempt is only kept as history, in the place of the entry that says that it was interrupted, if there is one: nothing
@@ -73,10 +90,7 @@ const RECORD_RESULTS = {
   name: 'record-results',
   text: `
     with result as (
-      select * from unnest($1::uuid[], $2::int[], $3::timestamptz[], $4::int[], $5::int[], $6::bool[], $7::text[],
-                           $8::json[], $9::text[], $10::text[], $11::float8[], $12::text[], $13::uuid[], $14::uuid[])
-        as r(delivery_id, attempt_number, started_at, duration_ms, status_code, success, error,
-             response_headers, response_body, status, retry_in_ms, dead_reason, tenant_id, subscription_id)
+      select * from ${RESULT_COLUMNS.unnest('r')}
     ), attempt as (
       insert into delivery_attempt as w (delivery_id, attempt_number, started_at, duration_ms, status_code, success, error,
                                          response_headers, response_body)
@@ -183,22 +197,7 @@ export class LaneRepository {
    * @returns the deliveries whose status changed; the others were cancelled or claimed anew meanwhile
    */
   async record(results: AttemptResult[]): Promise<Set<string>> {
-    const rows = await this.database.run<{ id: string }>(RECORD_RESULTS, [
-      arrayLiteral(results.map((result) => result.deliveryId)),
-      arrayLiteral(results.map((result) => result.attemptNumber)),
-      results.map((result) => result.startedAt),
-      arrayLiteral(results.map((result) => result.durationMs)),
-      arrayLiteral(results.map((result) => result.statusCode)),
-      arrayLiteral(results.map((result) => result.success)),
-      results.map((result) => result.error),
-      results.map((result) => result.responseHeaders),
-      results.map((result) => result.responseBody),
-      arrayLiteral(results.map((result) => result.status)),
-      arrayLiteral(results.map((result) => result.retryInMs)),
-      arrayLiteral(results.map((result) => result.deadReason)),
-      arrayLiteral(results.map((result) => result.tenantId)),
-      arrayLiteral(results.map((result) => result.subscriptionId)),
-    ]);
+    const rows = await this.database.run<{ id: string }>(RECORD_RESULTS, RESULT_COLUMNS.parameters(results));
     return new Set(rows.map(({ id }) => id));
   }
 
