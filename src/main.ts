@@ -153,7 +153,7 @@ function welcome(given: Config, config: Config, url: string, encrypted: number):
   if (given.databaseUrl === '') {
     const keyFiles = [
       `  API key   in ${join(config.dataDir, TENANT_KEY_FILE)} (tenant "default")`,
-      given.allOperatorKeys.length === 0 && `  Admin key in ${join(config.dataDir, ADMIN_KEY_FILE)}`,
+      given.allOperatorKeys.length === 0 && `  Operator key in ${join(config.dataDir, ADMIN_KEY_FILE)}`,
       given.encryptionKeys === null &&
         `  Encryption key in ${encryptionKeyFile(config.dataDir)}: keep a copy`,
     ];

@@ -19,7 +19,7 @@ export class AuditController {
       'Newest first: every request to a route with an `x-audit-action`, carried out or refused. Changes are in it, and ' +
       'that a secret was read; events handed in are not. So is what Posthorn did itself: `subscription.disable` after ' +
       'a 410 of the subscriber, `tenant.remove` when all of a deleted tenant is gone. A tenant sees what was done ' +
-      'with its keys, and by the operator or Posthorn to it; the admin key sees everything.',
+      'with its keys, and by the operator or Posthorn to it; an operator key sees everything.',
   })
   @ApiOkResponse({ type: AuditPageResponse })
   @ApiProblems('invalid_request')

@@ -70,7 +70,7 @@ export class AuditQuery extends PageQuery {
 
   @ApiPropertyOptional({
     format: 'uuid',
-    description: 'For the admin key: one tenant only.',
+    description: 'For an operator key: one tenant only.',
     example: '0198c0de-7a5e-7b1c-9d3e-5f0a1b2c3d4e',
   })
   @MayBeLeftOut()

@@ -29,5 +29,5 @@ export class AuditService {
 
 const notForTenants = () =>
   invalidRequest([
-    { path: 'tenant_id', message: 'is for the admin key; the key of a tenant sees what is its own anyway' },
+    { path: 'tenant_id', message: 'is for an operator key; the key of a tenant sees what is its own anyway' },
   ]);

@@ -122,14 +122,14 @@ export class Config {
   /** Bull queues among which the lanes are shared out. */
   readonly queueShards: number;
   readonly dataDir: string;
-  /** The short form of an operator's key; see {@link allOperatorKeys}. */
+  /** The short form of an operator key; see {@link allOperatorKeys}. */
   readonly adminApiKey: string | null;
   readonly namedOperatorKeys: readonly OperatorKey[];
-  /** CIDRs that operators' keys may be used from; null: from everywhere. */
+  /** CIDRs that operator keys may be used from; null: from everywhere. */
   readonly adminAllowedIps: AddressRanges | null;
   /** Wrong keys that are looked up for one address in a minute, and at once. */
   readonly authFailuresPerMinute: number;
-  /** Opens /metrics, as operators' keys do. */
+  /** Opens /metrics, as operator keys do. */
   readonly metricsToken: string | null;
   /** Whether /metrics shows what names no tenant without a key. */
   readonly metricsArePublic: boolean;

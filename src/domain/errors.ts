@@ -17,7 +17,7 @@ export const PROBLEMS = {
   insufficient_scope: { status: 403, title: 'This key lacks the scope for that' },
   tenant_suspended: { status: 403, title: 'The tenant is suspended' },
   ip_not_allowed: { status: 403, title: 'This address may not use the key' },
-  admin_key_not_configured: { status: 403, title: 'No admin key is configured' },
+  admin_key_not_configured: { status: 403, title: 'No operator key is configured' },
   not_found: { status: 404, title: 'Not found' },
   method_not_allowed: { status: 405, title: 'The path does not have this method' },
   request_timeout: { status: 408, title: 'The request did not arrive in time' },

@@ -29,13 +29,13 @@ declare module 'fastify' {
 /** A route, or all of a controller's, without a key: health, whatever something else opens. */
 export const Public = () => setAccess({ for: 'anybody' });
 
-/** A route, or all of a controller's, for the operator's admin key alone. */
+/** A route, or all of a controller's, for an operator key alone. */
 export const AdminOnly = () => setAccess({ for: 'operator' });
 
 /** The scope that a tenant's key needs for a route, or all of a controller's, that say nothing themselves. */
 export const Scope = (scope: KeyScope) => setAccess({ for: 'tenant', scope });
 
-/** A route for the admin key, and for a tenant's key with that scope: it has to look at the caller. */
+/** A route for an operator key, and for a tenant's key with that scope: it has to look at the caller. */
 export const OperatorOr = (scope: KeyScope) => setAccess({ for: 'operator or tenant', scope });
 
 /** A route without a key, for who signs as a source wants it; open as long as the source and its tenant are. */

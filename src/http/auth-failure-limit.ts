@@ -18,7 +18,7 @@ const LOG_INTERVAL_MS = 10_000;
 
 /** One attempt to authenticate. It is paid for in advance, so that a thousand at once are no way around. */
 export interface AuthAttempt {
-  /** Whether it may be compared with the operators' keys: not while too many fail, from wherever. */
+  /** Whether it may be compared with the operator keys: not while too many fail, from wherever. */
   mayBeOperator: boolean;
   /** Gives back what was paid, and lets the same credential pass from the same address later on. */
   succeeded(): void;
@@ -29,7 +29,7 @@ export interface AuthAttempt {
 
 /**
  * Limits failed authentications for each client address (IPv6: each /64, which is what one client has), and for
- * operators' keys in all: for the addresses that they are to be used from, and for all others, whose failures hold up
+ * operator keys in all: for the addresses that they are to be used from, and for all others, whose failures hold up
  * no operator where those are configured. A credential that was right before from the same address is not held up by the failures of
  * others there, nor by those of all; the same credential from another address has that address' limit. Of this process
  * alone: with n processes an attacker has n times as many guesses.

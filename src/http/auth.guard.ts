@@ -166,7 +166,7 @@ export class AuthGuard {
     if (access.for !== 'tenant') return;
     throw new Problem(
       'forbidden',
-      "This is an operator's key; use an API key of the tenant here. " +
+      'This is an operator key; use an API key of the tenant here. ' +
         'POST /api/v1/tenants/{id}/api-keys makes one, and one with the scope "read" can only look.',
     );
   }
@@ -193,7 +193,7 @@ export class AuthGuard {
       if (access.for === 'operator') {
         throw new Problem(
           'forbidden',
-          "This is a tenant's API key; only an operator's key (ADMIN_API_KEY of the service) may do this.",
+          "This is a tenant's API key; only an operator key (ADMIN_API_KEY of the service) may do this.",
         );
       }
       requirePermission(owner, access.scope);

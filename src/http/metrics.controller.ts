@@ -14,7 +14,7 @@ import { presentedKey } from './presented-key.js';
 
 /**
  * A client that reaches the API reaches the metrics, and tenants must not see each other. So what names a tenant needs
- * METRICS_TOKEN or an operator's key. The rest does as well, unless the service is for its own machine alone or
+ * METRICS_TOKEN or an operator key. The rest does as well, unless the service is for its own machine alone or
  * METRICS_PUBLIC says otherwise.
  */
 @ApiTags('Operations')
@@ -40,7 +40,7 @@ export class MetricsController extends PrometheusController {
     operationId: 'getMetrics',
     summary: 'Metrics in the Prometheus text format',
     description:
-      "Everything with `METRICS_TOKEN` or an operator's key as Bearer token. Without one, the metrics that name no " +
+      'Everything with `METRICS_TOKEN` or an operator key as Bearer token. Without one, the metrics that name no ' +
       'tenant, where the service listens on loopback alone and has no `METRICS_TOKEN`, or has `METRICS_PUBLIC=on`; ' +
       'elsewhere nothing. Rendered once a second at most.',
   })

@@ -31,7 +31,7 @@ export function presentedKey(request: Pick<IncomingMessage, 'rawHeaders'>): stri
   return key;
 }
 
-/** For a key that is well-formed and not known. What looks like a mistake may still be an operator's own key. */
+/** For a key that is well-formed and not known. What looks like a mistake may still be an operator key. */
 export function unknownKey(key: string): Problem {
   if (/^["'`]|["'`]$/.test(key)) {
     return refusal('The API key has quotation marks around it: send it without them.');

@@ -37,7 +37,7 @@ export class TenantController {
   @ApiOperation({
     summary: 'Create a tenant',
     description:
-      'Needs the admin key. Answers with the first API key of the tenant, which is shown only here: Posthorn keeps ' +
+      'Needs an operator key. Answers with the first API key of the tenant, which is shown only here: Posthorn keeps ' +
       'nothing but its hash.',
   })
   @ApiCreatedResponse({ type: CreatedTenantResponse })
@@ -49,7 +49,7 @@ export class TenantController {
   @Get()
   @ApiOperation({
     summary: 'List tenants',
-    description: 'Needs the admin key. Newest first; those that are being deleted as well.',
+    description: 'Needs an operator key. Newest first; those that are being deleted as well.',
   })
   @ApiOkResponse({ type: TenantPageResponse })
   @ApiProblems('invalid_request')
@@ -58,7 +58,7 @@ export class TenantController {
   }
 
   @Get(':id')
-  @ApiOperation({ summary: 'Get a tenant', description: 'Needs the admin key.' })
+  @ApiOperation({ summary: 'Get a tenant', description: 'Needs an operator key.' })
   @ApiOkResponse({ type: TenantResponse })
   @ApiProblems('not_found')
   getTenant(@Param('id', UuidParam) id: string): Promise<TenantResponse> {
@@ -70,7 +70,7 @@ export class TenantController {
   @ApiOperation({
     summary: 'Change a tenant',
     description:
-      'Needs the admin key. Fields that are left out stay. `suspended: true` refuses its keys in every process within ' +
+      'Needs an operator key. Fields that are left out stay. `suspended: true` refuses its keys in every process within ' +
       'a second and holds its deliveries; `false` lets both go on. 409 while it is being deleted.',
   })
   @ApiOkResponse({ type: TenantResponse })
@@ -85,7 +85,7 @@ export class TenantController {
   @ApiOperation({
     summary: 'Delete a tenant',
     description:
-      'Needs the admin key. Its keys and subscriptions end at once; its events, deliveries, attempts and dead letters ' +
+      'Needs an operator key. Its keys and subscriptions end at once; its events, deliveries, attempts and dead letters ' +
       'are deleted in the background, after which it is not found any more. Cannot be undone.',
   })
   @ApiAcceptedResponse({ type: TenantResponse })
@@ -99,7 +99,8 @@ export class TenantController {
   @Located('tenants/{parent_id}/api-keys/{id}')
   @ApiOperation({
     summary: 'Create an API key for a tenant',
-    description: 'Needs the admin key. For a tenant that has lost its own: it manages its keys at /api-keys.',
+    description:
+      'Needs an operator key. For a tenant that has lost its own: it manages its keys at /api-keys.',
   })
   @ApiCreatedResponse({ type: CreatedApiKeyResponse })
   @ApiProblems('malformed_json', 'invalid_request', 'not_found', 'conflict')
@@ -114,7 +115,7 @@ export class TenantController {
   @Get(':id/api-keys')
   @ApiOperation({
     summary: 'List the API keys of a tenant',
-    description: 'Needs the admin key. Newest first.',
+    description: 'Needs an operator key. Newest first.',
   })
   @ApiOkResponse({ type: ApiKeyPageResponse })
   @ApiProblems('invalid_request', 'not_found')
@@ -130,7 +131,7 @@ export class TenantController {
   @HttpCode(204)
   @ApiOperation({
     summary: 'Revoke an API key of a tenant',
-    description: 'Needs the admin key. Every process refuses it within a second.',
+    description: 'Needs an operator key. Every process refuses it within a second.',
   })
   @ApiNoContentResponse()
   @ApiProblems('not_found')

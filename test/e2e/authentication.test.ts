@@ -41,7 +41,7 @@ function answerBeforeBody(path: string, key: string | undefined, framing: string
 it.each<[string, string, () => string | undefined, number, string]>([
   ['no key', '/events/batch', () => undefined, 401, 'unauthorized'],
   ['an unknown key', '/events/batch', () => 'ph_unknown', 401, 'unauthorized'],
-  ['the admin key', '/events/batch', () => ADMIN_KEY, 403, 'forbidden'],
+  ['an operator key', '/events/batch', () => ADMIN_KEY, 403, 'forbidden'],
   ['no key for tenants', '/tenants', () => undefined, 401, 'unauthorized'],
   ["a tenant's key for tenants", '/tenants', () => tenant.apiKey, 403, 'forbidden'],
   ['a path that leads nowhere', '/nowhere', () => tenant.apiKey, 404, 'not_found'],

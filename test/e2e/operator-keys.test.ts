@@ -96,14 +96,14 @@ describe('a key that is wrong', () => {
       '/tenants',
       () => tenant.apiKey,
       403,
-      /tenant's API key; only an operator's/,
+      /tenant's API key; only an operator key/,
     ],
     [
       "an operator's for a tenant's routes",
       '/events',
       () => ALICE,
       403,
-      /operator's key; use an API key of the tenant/,
+      /operator key; use an API key of the tenant/,
     ],
   ])('is told so: %s', async (_, path, keyOf, status, detail) => {
     const answer = await from('127.0.0.3', path, bearer(await keyOf()));

@@ -47,7 +47,7 @@ describe('/metrics without METRICS_TOKEN', () => {
     expect(text).not.toMatch(/tenant=/);
   });
 
-  it('shows everything to who has the admin key, in the same format', async () => {
+  it('shows everything to who has an operator key, in the same format', async () => {
     const { text: some } = await posthorn.anonymous.request('GET', '/metrics');
     const { status, text: all } = await posthorn.admin.request('GET', '/metrics');
     expect(status).toBe(200);
@@ -106,7 +106,7 @@ describe('/metrics with METRICS_TOKEN', () => {
   it.each([
     ['nobody else', undefined, 401],
     ['who has the token', TOKEN, 200],
-    ['who has the admin key', ADMIN_KEY, 200],
+    ['who has an operator key', ADMIN_KEY, 200],
     ['who has part of the token', TOKEN.slice(0, -1), 401],
   ])('is for %s', async (_, key, status) => {
     const posthorn = (shared ??= await start({ env: { METRICS_TOKEN: TOKEN } }));

@@ -122,7 +122,7 @@ describe('a start says', () => {
     await isReady();
     for (const [what, file] of [
       ['API key  ', 'tenant-api-key'],
-      ['Admin key', 'admin-api-key'],
+      ['Operator key', 'admin-api-key'],
       ['Encryption key', 'encryption-key'],
     ] as const) {
       expect(output).toContain(`${what} in ${join(folder.path, file)}`);
@@ -134,7 +134,7 @@ describe('a start says', () => {
     await launch({ ADMIN_API_KEY: 'an-admin-key-of-my-own', ENCRYPTION_KEY });
     await isReady();
     expect(output).toContain('API key   in');
-    expect(output).not.toMatch(/Admin key|Encryption key/);
+    expect(output).not.toMatch(/Operator key|Encryption key/);
   });
 
   it('how many secrets it has encrypted, and in each role only the addresses that it serves', async () => {

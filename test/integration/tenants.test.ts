@@ -147,7 +147,7 @@ describe('who may manage tenants', () => {
     expect(await tenant.request(method, path)).toMatchObject({ status: 403, body: { code: 'forbidden' } });
   });
 
-  it('is nobody where no admin key is configured', async () => {
+  it('is nobody where no operator key is configured', async () => {
     const keyless = await startPosthorn({ env: { ADMIN_API_KEY: '' } });
     try {
       for (const [method, path] of routes) {
@@ -161,7 +161,7 @@ describe('who may manage tenants', () => {
     }
   });
 
-  it('lets the admin key do nothing else', async () => {
+  it('lets an operator key do nothing else', async () => {
     expect(await admin.request('GET', '/subscriptions')).toMatchObject({
       status: 403,
       body: { code: 'forbidden' },

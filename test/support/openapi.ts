@@ -57,9 +57,9 @@ export interface Operation {
   path: string;
   /** Of `x-required-scope`; undefined where the document forgot it. */
   scope: string | undefined;
-  /** Needs the admin key. */
+  /** Needs an operator key. */
   isAdmin: boolean;
-  /** For a tenant's key, and for the admin key as well. */
+  /** For a tenant's key, and for an operator key as well. */
   isForBoth: boolean;
   /** The body that the documentation gives as example; undefined where the route takes none. */
   example: Record<string, unknown> | undefined;

@@ -17,7 +17,7 @@ export function describeApi(app: INestApplication, serverUrl: string | null): Op
       .setDescription(
         'An open webhook platform: hand it an event once, and it delivers that event, signed, to every ' +
           'subscription that wants it. Authenticate with `Authorization: Bearer KEY` or `X-API-Key: KEY`. What a key ' +
-          'needs for a route is its `x-required-scope`; `operator` is the admin key, and `source` no key but the ' +
+          'needs for a route is its `x-required-scope`; `operator` is an operator key, and `source` no key but the ' +
           'signature that the source wants.',
       )
       .setVersion(VERSION)
@@ -26,7 +26,7 @@ export function describeApi(app: INestApplication, serverUrl: string | null): Op
           type: 'http',
           scheme: 'bearer',
           bearerFormat: 'API key',
-          description: 'A tenant’s API key, or the admin key.',
+          description: 'A tenant’s API key, or an operator key.',
         },
         'bearer',
       )

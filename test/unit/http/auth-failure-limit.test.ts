@@ -92,7 +92,7 @@ it('costs nothing to succeed, nor what is forgiven', () => {
   expect(guess('192.0.2.1', 100)).toBe(PER_MINUTE);
 });
 
-it("takes no operator's key while too many are wrong from everywhere, but those that were right before", () => {
+it('takes no operator key while too many are wrong from everywhere, but those that were right before', () => {
   limit.begin('198.51.100.1', 'operator').succeeded();
   for (let i = 0; i < 10; i++) guess(`192.0.2.${i}`, PER_MINUTE);
   expect(limit.begin('203.0.113.1', 'operator').mayBeOperator).toBe(false);
