@@ -6,7 +6,7 @@ import { Problem } from '../domain/errors.js';
 import { addressGroup } from '../domain/ip-address.js';
 import { RateLimitRule, TokenBucket } from '../domain/token-bucket.js';
 import { BucketTable } from '../limits/bucket-table.js';
-import { LeastRecentlyUsed } from '../domain/least-recently-used.js';
+import { boundedCache } from '../domain/bounded-cache.js';
 import { LOGGER } from '../observability/logger.js';
 import { Metrics } from '../observability/metrics.js';
 
@@ -43,7 +43,7 @@ export class AuthFailureLimit {
   /** ADMIN_ALLOWED_IPS, and those of single keys. */
   private readonly operatorAddresses: readonly AddressRanges[];
   /** Address group and SHA-256 of a credential. */
-  private readonly proven = new LeastRecentlyUsed<string, true>(MAX_PROVEN);
+  private readonly proven = boundedCache<true>(MAX_PROVEN);
   private loggedAtMs = -Infinity;
 
   constructor(
