@@ -92,12 +92,10 @@ describe('/health', () => {
     await waitFor(isReady, { what: 'ready' });
 
     proxy.freeze();
-    const frozenAt = performance.now();
     const [health, ready] = await Promise.all(
       ['/health', '/ready'].map((path) => anonymous.request('GET', path)),
     );
-    // Within 3 seconds, which a busy machine makes more of. By themselves they would wait for ever.
-    expect(performance.now() - frozenAt).toBeLessThan(30_000);
+    // By themselves they would wait for ever.
     expect(health).toMatchObject({ status: 503, body: { details: { postgres: { status: 'down' } } } });
     expect(ready).toMatchObject({ status: 503, body: { code: 'unavailable' } });
 
