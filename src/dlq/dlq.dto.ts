@@ -1,4 +1,4 @@
-import { ApiProperty, ApiPropertyOptional, IntersectionType } from '@nestjs/swagger';
+import { ApiProperty, ApiPropertyOptional, ApiSchema, IntersectionType } from '@nestjs/swagger';
 import { IsString, IsUUID, ValidateBy } from 'class-validator';
 import { DEAD_REASONS, type DeadReason } from '../domain/delivery-status.js';
 import { isEventType } from '../domain/event-type.js';
@@ -130,6 +130,7 @@ export class MatchedResponse {
 }
 
 /** Which dead letters to change. */
+@ApiSchema({ name: 'DeadLetterSelection' })
 export class DeadLetterChangeDto extends DeadLetterFilterDto {
   @ApiPropertyOptional({
     description: 'The `next_cursor` of the answer before, to go on where that ended.',

@@ -1,9 +1,9 @@
 import { notOneOf } from './nearest-name.js';
 
-const DEFAULT_JITTER = 0.2;
-const MAX_DELAY_SECONDS = 30 * 24 * 3600;
-const MAX_ATTEMPTS = 100;
-const MAX_FACTOR = 100;
+export const DEFAULT_JITTER = 0.2;
+export const MAX_DELAY_SECONDS = 30 * 24 * 3600;
+export const MAX_ATTEMPTS = 100;
+export const MAX_FACTOR = 100;
 
 export type RetryPolicyName = 'standard' | 'fast' | 'patient' | 'inbox' | 'brief';
 

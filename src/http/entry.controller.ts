@@ -38,7 +38,7 @@ export class EntryController {
   @Get()
   @ApiOperation({ summary: 'What this is, and where to go from here' })
   @ApiOkResponse({ type: EntryResponse })
-  getEntry(): EntryResponse {
+  getServiceInformation(): EntryResponse {
     return new EntryResponse(this.config.servesDocs);
   }
 }

@@ -10,6 +10,8 @@ import { ReadDatabase } from '../persistence/read-database.js';
 import { HeartbeatRepository } from '../persistence/repositories/heartbeat.repository.js';
 import { LaneScheduler } from '../queue/lane-scheduler.js';
 import { Public } from './access.js';
+import { HealthResponse, ReadinessResponse } from './health.dto.js';
+import { ApiProblems } from './openapi/api-problems.js';
 
 const ALIVE_SECONDS = 20;
 /** A server that says nothing is away: whoever probes must hear so before they give up themselves. */
@@ -39,8 +41,8 @@ export class HealthController {
     summary: 'Health of Postgres, Redis (where there is one), the queue and the workers',
     description: '503 when Postgres is away. `degraded` (200) while events are accepted but deliveries wait.',
   })
-  @ApiOkResponse({ description: 'Up or degraded.' })
-  @ApiResponse({ status: 503, description: 'Down.' })
+  @ApiOkResponse({ type: HealthResponse, description: 'Up or degraded.' })
+  @ApiResponse({ status: 503, type: HealthResponse, description: 'Down.' })
   async getHealth(@Res({ passthrough: true }) reply: FastifyReply): Promise<unknown> {
     try {
       return await this.health.check([
@@ -63,9 +65,9 @@ export class HealthController {
     summary: 'Whether this process may be sent traffic',
     description: '503 until its start-up work is done.',
   })
-  @ApiOkResponse({ schema: { example: { status: 'ready' } } })
-  @ApiResponse({ status: 503, description: 'Starting, stopping, or without Postgres.' })
-  async getReadiness(): Promise<{ status: 'ready' }> {
+  @ApiOkResponse({ type: ReadinessResponse })
+  @ApiProblems('unavailable')
+  async getReadiness(): Promise<ReadinessResponse> {
     const { reasons } = this.readiness;
     if (reasons.length > 0) throw new Problem('unavailable', `Not ready: ${reasons.join(', ')}.`);
     await inTime(this.database.run('select 1'));

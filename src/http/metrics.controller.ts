@@ -45,7 +45,7 @@ export class MetricsController extends PrometheusController {
       'elsewhere nothing. Rendered once a second at most.',
   })
   @ApiProduces('text/plain')
-  @ApiOkResponse({ description: 'The metrics of this process.' })
+  @ApiOkResponse({ schema: { type: 'string' }, description: 'The metrics of this process.' })
   @ApiProblems('unauthorized', 'ip_not_allowed', 'rate_limited')
   override async index(
     @Res({ passthrough: true }) response: unknown,

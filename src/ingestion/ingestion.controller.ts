@@ -15,7 +15,6 @@ import {
   ApiHeader,
   ApiOkResponse,
   ApiOperation,
-  ApiParam,
   ApiTags,
 } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
@@ -71,6 +70,12 @@ interface BatchSubmission extends Submission {
 }
 
 const KEY_OF_THE_EVENT = 'an event has an idempotency key of its own, which is kept as long as the event';
+const KEY_HEADER = {
+  name: 'Idempotency-Key',
+  required: false,
+  description: 'Instead of `idempotency_key`.',
+  schema: { type: 'string', minLength: 1, maxLength: 256 },
+} as const;
 const NO_CHANGE = 'events are what is worked on, each stored itself, and change nothing of how';
 
 @ApiTags('Events')
@@ -103,7 +108,7 @@ export class IngestionController {
       'Answers after the event and a delivery for each matching subscription are committed. The same idempotency ' +
       'key again answers 200 with the first event; with another type or payload, 409.',
   })
-  @ApiHeader({ name: 'Idempotency-Key', required: false, description: 'Instead of `idempotency_key`.' })
+  @ApiHeader(KEY_HEADER)
   @ApiBody({ type: EventRequest })
   @ApiAcceptedResponse({ type: EventAcceptedResponse, description: 'New, and durable.' })
   @ApiOkResponse({ type: EventAcceptedResponse, description: 'Known already; its status now.' })
@@ -128,7 +133,7 @@ export class IngestionController {
   })
   @ApiBody({ type: BatchRequest })
   @ApiAcceptedResponse({ type: BatchResponse })
-  async ingestBatch(
+  async sendEventBatch(
     @BatchSubmission() { sender, body, owner }: BatchSubmission,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<BatchResponse> {
@@ -148,13 +153,12 @@ export class IngestionController {
     description:
       'Only this subscription gets it, and only if it is active and wants events of this type; `deliveries` tells.',
   })
-  @ApiParam({ name: 'subscription_id', format: 'uuid' })
-  @ApiHeader({ name: 'Idempotency-Key', required: false })
+  @ApiHeader(KEY_HEADER)
   @ApiBody({ type: DirectEventRequest })
   @ApiAcceptedResponse({ type: EventAcceptedResponse })
   @ApiOkResponse({ type: EventAcceptedResponse, description: 'Known already; its status now.' })
   @ApiProblems('not_found', 'idempotency_conflict')
-  async ingestFor(
+  async sendEventToSubscription(
     @Submission() { sender, body }: Submission,
     @Param('subscription_id', UuidParam) subscriptionId: string,
     @Res({ passthrough: true }) reply: FastifyReply,
@@ -171,10 +175,9 @@ export class IngestionController {
     summary: 'Send a test event now',
     description: 'Of type `posthorn.test`, whatever types it wants.',
   })
-  @ApiParam({ name: 'id', format: 'uuid' })
   @ApiAcceptedResponse({ type: EventAcceptedResponse })
   @ApiProblems('not_found', 'conflict')
-  async sendTest(
+  async sendTestEvent(
     @Req() request: FastifyRequest,
     @Param('id', UuidParam) id: string,
     @Seed() seed: CreationSeed,

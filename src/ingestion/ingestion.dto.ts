@@ -1,15 +1,20 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
+import { PROBLEMS } from '../domain/errors.js';
 import type { EventStatus } from '../domain/delivery-status.js';
 import { ANY_JSON } from '../http/any-json.js';
+import { FieldErrorResponse } from '../http/openapi/api-problems.js';
 import { toProblem } from '../http/problem.filter.js';
 import { NO_DELIVERY_REASONS, type NoDeliveries } from '../domain/tenant-subscriptions.js';
 import type { Accepted } from './ingestion.service.js';
 
 const EXAMPLE_ID = '0198c0de-7a5e-7b1c-9d3e-5f0a1b2c3d4e';
 
+const EVENT_TYPE = { minLength: 1, maxLength: 256, pattern: '^[A-Za-z0-9][A-Za-z0-9._:/-]*$' };
+const KEY = { minLength: 1, maxLength: 256 };
+
 /** For the documentation: the bodies themselves are read by `incoming-event.ts`, which keeps the payload's bytes. */
 export class EventRequest {
-  @ApiProperty({ example: 'order.paid', maxLength: 256, pattern: '^[A-Za-z0-9][A-Za-z0-9._:/-]*$' })
+  @ApiProperty({ ...EVENT_TYPE, example: 'order.paid' })
   event_type!: string;
 
   @ApiProperty({
@@ -19,12 +24,12 @@ export class EventRequest {
   })
   payload!: unknown;
 
-  @ApiPropertyOptional({ example: 'evt_123', maxLength: 256, description: 'Your own id of the event.' })
+  @ApiPropertyOptional({ ...KEY, example: 'evt_123', description: 'Your own id of the event.' })
   event_id?: string;
 
   @ApiPropertyOptional({
+    ...KEY,
     example: 'order-42-paid',
-    maxLength: 256,
     description:
       'The same key again is the same event. Defaults to `event_id`; may come as `Idempotency-Key` header.',
   })
@@ -32,7 +37,7 @@ export class EventRequest {
 }
 
 export class DirectEventRequest {
-  @ApiProperty({ example: 'user.created', maxLength: 256 })
+  @ApiProperty({ ...EVENT_TYPE, example: 'user.created' })
   event!: string;
 
   @ApiProperty({
@@ -42,10 +47,10 @@ export class DirectEventRequest {
   })
   data!: unknown;
 
-  @ApiPropertyOptional({ example: 'evt_123', maxLength: 256 })
+  @ApiPropertyOptional({ ...KEY, example: 'evt_123' })
   event_id?: string;
 
-  @ApiPropertyOptional({ example: 'user-123-created', maxLength: 256 })
+  @ApiPropertyOptional({ ...KEY, example: 'user-123-created' })
   idempotency_key?: string;
 }
 
@@ -119,18 +124,17 @@ export class EventAcceptedResponse {
 }
 
 class BatchErrorResponse {
-  @ApiProperty({ example: 'invalid_request' })
+  @ApiProperty({ enum: Object.keys(PROBLEMS), enumName: 'ProblemCode', example: 'invalid_request' })
   code!: string;
 
   @ApiProperty({ example: 'events[3].payload: is missing; it may be any JSON value' })
   detail!: string;
 
   @ApiPropertyOptional({
-    type: 'array',
-    items: { type: 'object', properties: { path: { type: 'string' }, message: { type: 'string' } } },
+    type: [FieldErrorResponse],
     example: [{ path: 'events[3].payload', message: 'is missing; it may be any JSON value' }],
   })
-  errors?: { path: string; message: string }[];
+  errors?: FieldErrorResponse[];
 }
 
 export class BatchResultResponse {

@@ -16,10 +16,12 @@ import {
   ApiOperation,
   ApiParam,
   ApiTags,
+  getSchemaPath,
 } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { ReceivedRequest } from '../domain/providers/judge.js';
 import { SourceDoor } from '../http/access.js';
+import { ANY_JSON } from '../http/any-json.js';
 import { ApiProblems } from '../http/openapi/api-problems.js';
 import { NotAudited } from '../http/audit-trail.js';
 import { sourceOf } from '../http/auth.guard.js';
@@ -61,7 +63,7 @@ export class ReceiveController {
       'content type; subscribers get its very bytes. Each 16 KiB of it that are begun count as a request. Answers after the event and a delivery for each matching ' +
       'subscription are committed. The same delivery again is answered 200.',
   })
-  @ApiParam({ name: 'source_id', format: 'uuid' })
+  @ApiParam({ name: 'source_id' })
   // Any content type is taken; one that client generators know is named.
   @ApiConsumes('application/octet-stream')
   @ApiBody({
@@ -71,8 +73,11 @@ export class ReceiveController {
   })
   @ApiAcceptedResponse({ type: EventAcceptedResponse, description: 'New, and durable.' })
   @ApiOkResponse({
-    type: EventAcceptedResponse,
     description: 'Known already; its status now. To the challenge of a provider: what that wants to hear.',
+    content: {
+      'application/json': { schema: { $ref: getSchemaPath(EventAcceptedResponse) } },
+      'text/plain': { schema: { type: 'string' } },
+    },
   })
   async receiveWebhook(
     @Arrival() { source, received, requestId }: Arrival,
@@ -92,7 +97,12 @@ export class ReceiveController {
       'the event, else the `webhook-id` of Standard Webhooks. The header `Idempotency-Key`, which nothing signs, is ' +
       'refused where neither is there.',
   })
-  @ApiHeader({ name: 'X-Tenant-ID', required: true, description: 'The id of the tenant.' })
+  @ApiHeader({
+    name: 'X-Tenant-ID',
+    required: true,
+    description: 'The id of the tenant.',
+    schema: { type: 'string', format: 'uuid' },
+  })
   @ApiHeader({
     name: 'X-Webhook-Signature',
     required: false,
@@ -107,15 +117,14 @@ export class ReceiveController {
   })
   @ApiBody({
     schema: {
-      type: 'object',
-      additionalProperties: true,
+      ...ANY_JSON,
       example: { event_type: 'order.paid', idempotency_key: 'order-42-paid', order: 42 },
     },
   })
   @ApiAcceptedResponse({ type: EventAcceptedResponse, description: 'New, and durable.' })
   @ApiOkResponse({ type: EventAcceptedResponse, description: 'Known already; its status now.' })
   @ApiProblems('malformed_json', 'invalid_request', 'idempotency_conflict')
-  async ingestSigned(
+  async sendSignedEvent(
     @Arrival() { source, received, requestId }: Arrival,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<EventAcceptedResponse | string> {

@@ -70,7 +70,7 @@ export class SourceController {
   })
   @ApiOkResponse({ type: SourceResponse })
   @ApiProblems('malformed_json', 'invalid_request', 'not_found')
-  patchSource(
+  updateSource(
     @TenantId() tenantId: string,
     @Param('id', UuidParam) id: string,
     @Body() body: SourcePatchDto,

@@ -1,4 +1,4 @@
-import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
+import { ApiProperty, ApiPropertyOptional, ApiSchema } from '@nestjs/swagger';
 import { ArrayMaxSize, IsArray, IsBoolean, IsInt, IsObject, IsString, Max, Min } from 'class-validator';
 import { PROVIDER_NAMES, type ProviderName } from '../domain/providers/provider-names.js';
 import { IsDescription } from '../http/is-description.js';
@@ -15,7 +15,6 @@ export class SourceFieldsDto {
   @ApiPropertyOptional({
     type: 'object',
     additionalProperties: true,
-    default: {},
     example: {},
     description:
       'What the provider leaves open; docs/api.md has the settings of each. They are changed as a whole.',
@@ -53,6 +52,7 @@ export class SourceFieldsDto {
 }
 
 /** The fields to change; the others stay. */
+@ApiSchema({ name: 'UpdateSourceRequest' })
 export class SourcePatchDto extends SourceFieldsDto {
   @ApiPropertyOptional({ minLength: 1, maxLength: 200, example: 'GitHub, our organisation' })
   @MayBeLeftOut()
@@ -60,6 +60,7 @@ export class SourcePatchDto extends SourceFieldsDto {
   name?: string;
 }
 
+@ApiSchema({ name: 'CreateSourceRequest' })
 export class CreateSourceDto extends SourceFieldsDto {
   @ApiProperty({ minLength: 1, maxLength: 200, example: 'GitHub, our organisation' })
   @IsName()
@@ -89,6 +90,7 @@ export class CreateSourceDto extends SourceFieldsDto {
 }
 
 @OptionalBody()
+@ApiSchema({ name: 'RotateSourceSecretRequest' })
 export class RotateSourceSecretDto {
   @ApiPropertyOptional({
     type: String,

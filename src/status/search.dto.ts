@@ -1,4 +1,4 @@
-import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
+import { ApiProperty, ApiPropertyOptional, ApiSchema } from '@nestjs/swagger';
 import { Transform, Type } from 'class-transformer';
 import {
   ArrayMaxSize,
@@ -73,6 +73,7 @@ const IsScalar = () =>
     },
   });
 
+@ApiSchema({ name: 'PayloadValue' })
 export class PayloadValueDto {
   @ApiProperty({
     description:
@@ -96,11 +97,12 @@ export class PayloadValueDto {
 }
 
 @LookUp()
+@ApiSchema({ name: 'SearchRequest' })
 export class SearchDto {
   @ApiPropertyOptional({
     oneOf: [
       { $ref: '#/components/schemas/DeliveryStatus' },
-      { type: 'array', items: { $ref: '#/components/schemas/DeliveryStatus' } },
+      { type: 'array', minItems: 1, items: { $ref: '#/components/schemas/DeliveryStatus' } },
     ],
     description: 'One, or a list of which any will do.',
     example: ['dead', 'retrying'],
@@ -112,7 +114,10 @@ export class SearchDto {
   status?: DeliveryStatus[];
 
   @ApiPropertyOptional({
-    oneOf: [{ type: 'string' }, { type: 'array', items: { type: 'string' }, maxItems: MAX_PATTERNS }],
+    oneOf: [
+      { type: 'string' },
+      { type: 'array', items: { type: 'string' }, minItems: 1, maxItems: MAX_PATTERNS },
+    ],
     description: 'One, or a list of which any will do; `*` stands for one or more characters.',
     example: 'order.*',
   })
@@ -170,7 +175,11 @@ export class SearchDto {
   @ApiPropertyOptional({
     oneOf: [
       { type: 'integer', minimum: 100, maximum: 999 },
-      { type: 'string', enum: ['1xx', '2xx', '3xx', '4xx', '5xx', '6xx', '7xx', '8xx', '9xx'] },
+      {
+        title: 'StatusCodeClass',
+        type: 'string',
+        enum: ['1xx', '2xx', '3xx', '4xx', '5xx', '6xx', '7xx', '8xx', '9xx'],
+      },
     ],
     description: 'Of the last answer.',
     example: '5xx',

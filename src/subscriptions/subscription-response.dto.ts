@@ -3,6 +3,7 @@ import { SECRET_FORMATS, secretFormat, type SecretFormat } from '../domain/signi
 import { type Verification, VERIFICATIONS } from '../domain/target-verification.js';
 import { PageResponse } from '../http/paging.dto.js';
 import { RateLimit, SubscriptionEntity } from '../persistence/entities/subscription.entity.js';
+import { RETRY_POLICY } from './retry-policy.schema.js';
 import { maskedHeaders } from './subscription-headers.js';
 import { secretWarnings } from './subscription-rules.js';
 import { RateLimitDto } from './subscription.dto.js';
@@ -59,8 +60,7 @@ export class SubscriptionResponse {
   headers: Record<string, string>;
 
   @ApiProperty({
-    nullable: true,
-    oneOf: [{ type: 'string' }, { type: 'object', additionalProperties: true }],
+    ...RETRY_POLICY,
     example: 'standard',
     description: 'As it was given. Null: the configured default.',
   })
@@ -86,6 +86,7 @@ export class SubscriptionResponse {
 
   @ApiProperty({
     enum: VERIFICATIONS,
+    enumName: 'TargetVerification',
     example: 'not_required',
     description:
       'Whether its target has answered the challenge that the operator may require. Deliveries wait for it.',

@@ -115,7 +115,7 @@ export class SubscriptionController {
   })
   @ApiOkResponse({ type: ChangedSubscriptionResponse })
   @ApiProblems('malformed_json', 'invalid_request', 'not_found', 'conflict')
-  patchSubscription(
+  updateSubscription(
     @TenantId() tenantId: string,
     @Param('id', UuidParam) id: string,
     @Body() body: SubscriptionPatchDto,

@@ -1,5 +1,5 @@
 import { applyDecorators } from '@nestjs/common';
-import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
+import { ApiProperty, ApiPropertyOptional, ApiSchema } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
 import {
   ArrayMaxSize,
@@ -19,12 +19,14 @@ import { MayBeLeftOut } from '../http/may-be-left-out.js';
 import { PageQuery } from '../http/paging.dto.js';
 import { MAX_FIELDS, OptionalBody } from '../http/validation.pipe.js';
 import { OneOf } from '../http/one-of.js';
+import { RETRY_POLICY } from './retry-policy.schema.js';
 
 function WholeNumber(min: number, max: number, unit = ''): PropertyDecorator {
   const message = `must be a whole number from ${min} to ${max} ${unit}`.trimEnd();
   return applyDecorators(IsInt({ message }), Min(min, { message }), Max(max, { message }));
 }
 
+@ApiSchema({ name: 'RateLimit' })
 export class RateLimitDto {
   @ApiProperty({ minimum: 1, maximum: 100_000, example: 3, description: 'Deliveries a period.' })
   @WholeNumber(1, 100_000)
@@ -78,7 +80,6 @@ export class SubscriptionFieldsDto {
     type: 'object',
     additionalProperties: { type: 'string' },
     maxProperties: 20,
-    default: {},
     example: { 'X-Tenant': 'acme' },
     description: 'Up to 20 headers of your own on each delivery.',
   })
@@ -87,30 +88,8 @@ export class SubscriptionFieldsDto {
   headers?: Record<string, unknown>;
 
   @ApiPropertyOptional({
-    nullable: true,
+    ...RETRY_POLICY,
     default: null,
-    oneOf: [
-      { type: 'string', enum: ['standard', 'fast', 'patient', 'inbox', 'brief'] },
-      {
-        type: 'object',
-        required: ['schedule'],
-        properties: {
-          schedule: { type: 'array', items: { type: 'number', format: 'double' } },
-          jitter: { type: 'number', format: 'double' },
-        },
-      },
-      {
-        type: 'object',
-        required: ['base_seconds', 'factor', 'max_seconds', 'max_attempts'],
-        properties: {
-          base_seconds: { type: 'number', format: 'double' },
-          factor: { type: 'number', format: 'double' },
-          max_seconds: { type: 'number', format: 'double' },
-          max_attempts: { type: 'integer' },
-          jitter: { type: 'number', format: 'double' },
-        },
-      },
-    ],
     example: { schedule: [1, 2, 4] },
     description:
       'A policy by name, the seconds after each failure, or an exponential rule. Null: the configured default.',
@@ -166,7 +145,6 @@ export class SubscriptionFieldsDto {
     type: 'object',
     additionalProperties: true,
     maxProperties: MAX_FIELDS,
-    default: {},
     example: { team: 'billing' },
     description:
       'Anything you want to find here again: at most 16 KiB of JSON, and at most 1,000 fields in one object of it.',
@@ -178,9 +156,9 @@ export class SubscriptionFieldsDto {
   @ApiPropertyOptional({
     type: 'object',
     nullable: true,
-    default: null,
     example: null,
     additionalProperties: false,
+    description: 'Not supported yet.',
   })
   @IsOptional()
   @Equals(null, { message: 'is not supported yet: leave it out or send null' })
@@ -193,6 +171,7 @@ export class SubscriptionFieldsDto {
 }
 
 /** A whole subscription: what POST creates and PUT puts in the place of the old one. */
+@ApiSchema({ name: 'SubscriptionRequest' })
 export class SubscriptionDto extends SubscriptionFieldsDto {
   @ApiProperty({
     maxLength: 2048,
@@ -204,6 +183,7 @@ export class SubscriptionDto extends SubscriptionFieldsDto {
 }
 
 /** The fields to change; the others stay. */
+@ApiSchema({ name: 'UpdateSubscriptionRequest' })
 export class SubscriptionPatchDto extends SubscriptionFieldsDto {
   @ApiPropertyOptional({ maxLength: 2048, example: 'https://example.com/hooks' })
   @MayBeLeftOut()
@@ -215,6 +195,7 @@ export class SubscriptionPatchDto extends SubscriptionFieldsDto {
 export type GivenFields = SubscriptionFieldsDto & { target_url?: string };
 
 @OptionalBody()
+@ApiSchema({ name: 'RotateSecretRequest' })
 export class RotateSecretDto {
   @ApiPropertyOptional({
     example: 'whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD4m3pN5Qz8wY=',
@@ -238,8 +219,8 @@ export class RotateSecretDto {
 
 export class SubscriptionQuery extends PageQuery {
   @ApiPropertyOptional({
-    enum: ['true', 'false'],
-    example: 'true',
+    type: Boolean,
+    example: true,
     description: 'Only active ones, or only others.',
   })
   @MayBeLeftOut()

@@ -1,4 +1,4 @@
-import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
+import { ApiProperty, ApiPropertyOptional, ApiSchema } from '@nestjs/swagger';
 import { ArrayMaxSize, ArrayMinSize, IsArray, IsInt, Max, Min } from 'class-validator';
 import { Scope, SCOPES } from '../domain/scope.js';
 import { IsTime } from '../http/is-time.js';
@@ -14,6 +14,7 @@ const MAX_OVERLAP_SECONDS = 30 * 86_400;
 
 const SCOPES_RULE = { message: `must be a list of one or more of ${SCOPES.join(', ')}` };
 
+@ApiSchema({ name: 'CreateApiKeyRequest' })
 export class CreateApiKeyDto {
   @ApiProperty({ minLength: 1, maxLength: 200, example: 'checkout service' })
   @IsName()
@@ -48,6 +49,7 @@ export class CreateApiKeyDto {
 }
 
 @OptionalBody()
+@ApiSchema({ name: 'RotateApiKeyRequest' })
 export class RotateApiKeyDto {
   @ApiPropertyOptional({
     minimum: 0,

@@ -75,7 +75,7 @@ export class TenantController {
   })
   @ApiOkResponse({ type: TenantResponse })
   @ApiProblems('malformed_json', 'invalid_request', 'not_found', 'conflict')
-  patchTenant(@Param('id', UuidParam) id: string, @Body() body: TenantPatchDto): Promise<TenantResponse> {
+  updateTenant(@Param('id', UuidParam) id: string, @Body() body: TenantPatchDto): Promise<TenantResponse> {
     return this.tenants.change(id, body);
   }
 

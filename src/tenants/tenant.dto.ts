@@ -1,4 +1,4 @@
-import { ApiProperty, ApiPropertyOptional, PartialType } from '@nestjs/swagger';
+import { ApiProperty, ApiPropertyOptional, ApiSchema, PartialType } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
 import {
   ArrayMaxSize,
@@ -20,6 +20,7 @@ import { TenantEntity } from '../persistence/entities/tenant.entity.js';
 const PER_SECOND = { message: 'must be a number from 0.01 to 1,000,000' };
 const BURST = { message: 'must be a whole number from 1 to 10,000,000' };
 
+@ApiSchema({ name: 'TenantRateLimit' })
 export class TenantRateLimitDto {
   @ApiProperty({
     format: 'double',
@@ -42,6 +43,7 @@ export class TenantRateLimitDto {
 
 const RATE_LIMIT = { message: 'must be an object with per_second and burst, or null' };
 
+@ApiSchema({ name: 'CreateTenantRequest' })
 export class CreateTenantDto {
   @ApiProperty({ minLength: 1, maxLength: 200, example: 'Acme Shop' })
   @IsName()
@@ -95,6 +97,7 @@ export class CreateTenantDto {
   allowed_ips?: string[];
 }
 
+@ApiSchema({ name: 'UpdateTenantRequest' })
 export class TenantPatchDto extends PartialType(CreateTenantDto, { skipNullProperties: false }) {}
 
 export class TenantResponse {

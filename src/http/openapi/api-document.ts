@@ -1,8 +1,9 @@
 import type { INestApplication } from '@nestjs/common';
 import { DocumentBuilder, OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
+import type { ProblemCode } from '../../domain/errors.js';
 import { VERSION } from '../../domain/version.js';
-import { ProblemResponse } from './api-problems.js';
-import { DescribedOperation, describeOperation } from './described-operation.js';
+import { OTHER_PROBLEM, otherProblemResponse, problemExamples, ProblemResponse } from './api-problems.js';
+import { DescribedOperation, describeOperation, problemsOf } from './described-operation.js';
 import { toOpenApi31 } from './openapi-3-1.js';
 
 /**
@@ -36,10 +37,17 @@ export function describeApi(app: INestApplication, serverUrl: string | null): Op
       .build(),
     { operationIdFactory: (_controller, method) => method, extraModels: [ProblemResponse] },
   );
+  const codes = new Set<ProblemCode>();
   for (const [path, item] of Object.entries(document.paths)) {
     for (const [method, operation] of Object.entries(item as Record<string, DescribedOperation>)) {
       describeOperation(operation, method.toUpperCase(), path);
+      for (const code of problemsOf(operation)) codes.add(code);
     }
   }
+  document.components = {
+    ...document.components,
+    responses: { [OTHER_PROBLEM]: otherProblemResponse() },
+    examples: problemExamples([...codes]),
+  };
   return toOpenApi31(document, serverUrl ?? '/');
 }

@@ -2,7 +2,7 @@ import { applyDecorators } from '@nestjs/common';
 import { ApiExtraModels, ApiProperty, ApiPropertyOptional, ApiResponse } from '@nestjs/swagger';
 import { ProblemCode, PROBLEMS } from '../../domain/errors.js';
 
-class FieldErrorResponse {
+export class FieldErrorResponse {
   @ApiProperty({ example: 'event_type' })
   path!: string;
 
@@ -12,13 +12,13 @@ class FieldErrorResponse {
 
 /** RFC 9457. */
 export class ProblemResponse {
-  @ApiProperty({ example: 'urn:posthorn:problem:invalid_request' })
+  @ApiProperty({ format: 'uri', example: 'urn:posthorn:problem:invalid_request' })
   type!: string;
 
   @ApiProperty({ example: 'The request is not valid' })
   title!: string;
 
-  @ApiProperty({ example: 422 })
+  @ApiProperty({ minimum: 400, maximum: 599, example: 422 })
   status!: number;
 
   @ApiProperty({ example: 'event_type: must be a string of 1 to 256 characters' })
@@ -57,11 +57,23 @@ export function problemResponse(codes: readonly ProblemCode[]) {
     content: {
       'application/problem+json': {
         schema: { $ref: '#/components/schemas/ProblemResponse' },
-        examples: Object.fromEntries(codes.map((code) => [code, { value: exampleOf(code) }])),
+        examples: Object.fromEntries(codes.map((code) => [code, { $ref: `#/components/examples/${code}` }])),
       },
     },
   };
 }
+
+/** The name of the response that stands for every status that an operation does not list, such as 500. */
+export const OTHER_PROBLEM = 'OtherProblem';
+
+export const otherProblemResponse = () => ({
+  description: 'Any other problem, such as an error of the service.',
+  content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/ProblemResponse' } } },
+});
+
+/** The examples that answers refer to. */
+export const problemExamples = (codes: readonly ProblemCode[]): Record<string, { value: object }> =>
+  Object.fromEntries(codes.map((code) => [code, { value: exampleOf(code) }]));
 
 function exampleOf(code: ProblemCode): Record<string, unknown> {
   const { status, title } = PROBLEMS[code];

@@ -3,9 +3,13 @@ import { KEY_HOURS } from '../../persistence/repositories/idempotent-request.rep
 import { Access, ACCESS, accessOf } from '../access.js';
 import { honoursKey, REPEAT_IS_HARMLESS } from '../idempotency.js';
 import { LOCATION } from '../located.js';
-import { byStatus, problemResponse } from './api-problems.js';
+import { byStatus, OTHER_PROBLEM, problemResponse } from './api-problems.js';
 
-type DescribedResponse = Partial<ReturnType<typeof problemResponse>> & { headers?: Record<string, object> };
+interface DescribedResponse {
+  $ref?: string;
+  content?: Record<string, { examples?: object }>;
+  headers?: Record<string, object>;
+}
 
 export interface DescribedOperation {
   description?: string;
@@ -18,7 +22,7 @@ export interface DescribedOperation {
   'x-audit-action'?: string;
   [LOCATION]?: string;
   [REPEAT_IS_HARMLESS]?: string;
-  parameters?: object[];
+  parameters?: { in: string; name: string; required?: boolean; description?: string; schema?: object }[];
 }
 
 /** Adds what holds for every route of its kind, and no decorator of the route repeats. */
@@ -27,8 +31,10 @@ export function describeOperation(operation: DescribedOperation, method: string,
   delete operation['x-access'];
   describeAccess(operation, access);
   if (operation.requestBody) addProblems(operation, BODY_PROBLEMS);
+  describeIds(operation);
   describeLocation(operation);
   if (honoursKey(method, access, operation[REPEAT_IS_HARMLESS])) describeKey(operation);
+  operation.responses['default'] = { $ref: `#/components/responses/${OTHER_PROBLEM}` };
 }
 
 const REFUSALS = ['ip_not_allowed', 'tenant_suspended', 'insufficient_scope', 'rate_limited'] as const;
@@ -65,6 +71,14 @@ function describeAccess(operation: DescribedOperation, access: Access): void {
   if (operation['x-audit-action']) addProblems(operation, ['unavailable']);
 }
 
+/** In a path, what is called so is a UUID, as `UuidParam` checks. */
+function describeIds({ parameters = [] }: DescribedOperation): void {
+  for (const parameter of parameters) {
+    if (parameter.in !== 'path' || !/^(?:\w+_)?id$/.test(parameter.name)) continue;
+    parameter.schema = { type: 'string', format: 'uuid' };
+  }
+}
+
 /** Where the answers of a route name what they made. */
 function describeLocation(operation: DescribedOperation): void {
   const { [LOCATION]: location, responses } = operation;
@@ -95,7 +109,7 @@ function describeKey(operation: DescribedOperation): void {
     if (!response || !status.startsWith('2')) continue;
     const description =
       'There, and `true`, where the answer is that to an earlier request with the same key.';
-    const header = { description, schema: { type: 'string', enum: ['true'] } };
+    const header = { description, schema: { type: 'boolean' } };
     response.headers = { ...response.headers, 'Idempotency-Replayed': header };
   }
   addProblems(operation, KEY_PROBLEMS);
@@ -104,7 +118,14 @@ function describeKey(operation: DescribedOperation): void {
 /** To those that the route itself has with the same status. */
 function addProblems({ responses }: DescribedOperation, added: readonly ProblemCode[]): void {
   for (const [status, codes] of byStatus(added)) {
-    const present = Object.keys(responses[status]?.content?.['application/problem+json'].examples ?? {});
-    responses[status] = problemResponse([...new Set([...(present as ProblemCode[]), ...codes])]);
+    responses[status] = problemResponse([...new Set([...codesIn(responses[status]), ...codes])]);
   }
+}
+
+/** The problems that an operation may answer with. */
+export const problemsOf = ({ responses }: DescribedOperation): ProblemCode[] =>
+  Object.values(responses).flatMap(codesIn);
+
+function codesIn(response: DescribedResponse | undefined): ProblemCode[] {
+  return Object.keys(response?.content?.['application/problem+json']?.examples ?? {}) as ProblemCode[];
 }

@@ -20,21 +20,33 @@ const SCHEMAS: [name: string, written: object, said: object][] = [
   ],
   [
     'alternatives that may be null',
-    { oneOf: [{ type: 'string' }], nullable: true },
-    { oneOf: [{ type: 'string' }, asNull] },
+    { oneOf: [{ type: 'string' }, { type: 'object' }], nullable: true },
+    { oneOf: [{ type: 'string' }, { type: 'object' }, asNull] },
   ],
-  ['a reference with a description', { allOf: [ref], description: 'd' }, { allOf: [ref], description: 'd' }],
-  ['a whole number', { type: 'number', minimum: 1 }, { type: 'integer', minimum: 1 }],
+  ['a reference with a description', { allOf: [ref], description: 'd' }, { ...ref, description: 'd' }],
+  ['any value at all', { oneOf: [{}], description: 'd' }, { description: 'd' }],
+  ['a whole number', { type: 'number', minimum: 1 }, { type: 'integer', format: 'int64', minimum: 1 }],
   ['any number', { type: 'number', format: 'double' }, { type: 'number', format: 'double' }],
-  ['a whole number that may be null', { type: 'number', nullable: true }, { type: ['integer', 'null'] }],
-  ['items', { type: 'array', items: { type: 'number' } }, { type: 'array', items: { type: 'integer' } }],
+  [
+    'a whole number that may be null',
+    { type: 'number', nullable: true },
+    { type: ['integer', 'null'], format: 'int64' },
+  ],
+  [
+    'items',
+    { type: 'array', items: { type: 'number' } },
+    { type: 'array', items: { type: 'integer', format: 'int64' } },
+  ],
   [
     'a property that is called like a keyword',
     {
       type: 'object',
       properties: { default: { type: 'number' }, example: { type: 'string', nullable: true } },
     },
-    { type: 'object', properties: { default: { type: 'integer' }, example: { type: ['string', 'null'] } } },
+    {
+      type: 'object',
+      properties: { default: { type: 'integer', format: 'int64' }, example: { type: ['string', 'null'] } },
+    },
   ],
   [
     'an example that looks like a schema',
@@ -52,14 +64,7 @@ describe('a schema of an answer', () => {
 it('closes the bodies of requests, and what they refer to, but no answer', () => {
   const members = { type: 'object', properties: { a: { type: 'string' } } };
   const { schemas } = convert({
-    paths: {
-      '/a': {
-        post: {
-          requestBody: { content: { 'application/json': { schema: { $ref: '#/components/schemas/Body' } } } },
-          responses: {},
-        },
-      },
-    },
+    paths: { '/a': { post: takes('Body') } },
     components: {
       schemas: {
         Body: {
@@ -78,19 +83,55 @@ it('closes the bodies of requests, and what they refer to, but no answer', () =>
   expect(schemas.Answer).toEqual(members);
 });
 
-it('gives each answer its headers, and Authorization no parameter', () => {
-  const parameters = [
-    { in: 'header', name: 'authorization' },
-    { in: 'query', name: 'limit' },
-  ];
-  const { get } = convert({
-    paths: {
-      '/a': { get: { parameters, responses: { 200: { description: '' }, 429: { description: '' } } } },
-    },
-  }).paths['/a'];
+it('gives each answer its headers', () => {
+  const responses = { 200: { description: '' }, 429: { description: '' } };
+  const { get } = convert({ paths: { '/a': { get: { responses } } } }).paths['/a'];
   expect(Object.keys(get.responses[200].headers)).toEqual(['X-Request-ID']);
   expect(Object.keys(get.responses[429].headers)).toEqual(['X-Request-ID', 'Retry-After']);
-  expect(get.parameters).toEqual([{ in: 'query', name: 'limit' }]);
+});
+
+it('drops the defaults of what a PATCH leaves out, and no others', () => {
+  const properties = {
+    a: { type: 'boolean', default: true },
+    b: { $ref: '#/components/schemas/Inner', default: { c: 2 } },
+  };
+  const { schemas } = convert({
+    paths: { '/a': { patch: takes('Patch'), post: takes('Post') } },
+    components: {
+      schemas: {
+        Patch: { properties },
+        Post: { properties },
+        Inner: { properties: { c: { type: 'string', default: '1' } } },
+      },
+    },
+  }).components;
+  expect(schemas.Patch.properties).toEqual({
+    a: { type: 'boolean' },
+    b: { $ref: '#/components/schemas/Inner' },
+  });
+  expect(schemas.Post.properties).toEqual(properties);
+  expect(schemas.Inner.properties.c.default).toBe('1');
+});
+
+describe('a schema with a title', () => {
+  const titled = { title: 'Choice', type: 'string', enum: ['a'] };
+  const convertTwo = (one: object, other: object) =>
+    convert({ components: { schemas: { One: { properties: { one } }, Other: { properties: { other } } } } })
+      .components.schemas;
+
+  it('has that name in the document', () => {
+    const schemas = convertTwo(titled, { oneOf: [titled], nullable: true });
+    const named = { $ref: '#/components/schemas/Choice' };
+    expect(schemas.Choice).toEqual({ type: 'string', enum: ['a'] });
+    expect(schemas.One.properties.one).toEqual(named);
+    expect(schemas.Other.properties.other).toEqual({ anyOf: [named, asNull] });
+  });
+
+  it('shares it with no other schema', () => {
+    expect(() => convertTwo(titled, { ...titled, enum: ['b'] })).toThrow(
+      'Two schemas of the API are called Choice',
+    );
+  });
 });
 
 it('says where the service is, and under which licence', () => {
@@ -106,3 +147,9 @@ function convert(parts: object): any {
   const document = { openapi: '3.0.0', info: { title: 't', version: '1' }, paths: {}, ...parts };
   return toOpenApi31(document, 'https://hooks.example.com');
 }
+
+/** An operation whose body is that schema. */
+const takes = (name: string): object => ({
+  requestBody: { content: { 'application/json': { schema: { $ref: `#/components/schemas/${name}` } } } },
+  responses: {},
+});
