@@ -12,6 +12,7 @@ import {
   type RequestLimits,
 } from './destination-limits.js';
 import { OpeningSocket } from './opening-socket.js';
+import { OpeningTurns } from './opening-turns.js';
 import { type ResolveAddresses, shared, targetResolver } from './target-resolver.js';
 import { TlsByteLimit } from './tls-byte-limit.js';
 import { TlsSessions } from './tls-sessions.js';
@@ -103,6 +104,7 @@ export function guardedConnector(options: GuardedConnectorOptions): Connect {
   const limits = options.limits ?? NO_LIMITS;
   const sessions = new TlsSessions();
   const tlsBytes = new TlsByteLimit();
+  const turns = new OpeningTurns();
   let secureContext: SecureContext | undefined;
   // One for all connections: to make it costs milliseconds. A server must not start a second handshake at will.
   const context = () =>
@@ -116,6 +118,8 @@ export function guardedConnector(options: GuardedConnectorOptions): Connect {
     const isTls = protocol === 'https:';
     const port = target.port === '' ? (isTls ? 443 : 80) : Number(target.port);
     const addresses = await allowedAddresses(options, resolve, target);
+    const later = turns.next(tenantId);
+    if (later) await later;
     if (opening.isGivenUp) throw new ConnectTimeout();
     let destination!: Destination;
     const take = (admission: Admission): void => {
