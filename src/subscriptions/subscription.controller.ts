@@ -145,7 +145,8 @@ export class SubscriptionController {
     summary: 'Ask the target of a subscription again whether it wants deliveries',
     description:
       'Where the operator requires it, a target gets deliveries once it has answered a challenge; `verification` tells. ' +
-      'One that is verified, or need not be, is not asked.',
+      'One that is verified, or need not be, is not asked. A tenant may send one destination ten challenges at once and ' +
+      'one each two seconds; further ones wait, and `verification` is `pending` meanwhile.',
   })
   @ApiAcceptedResponse({ type: SubscriptionResponse })
   @ApiProblems('not_found')
