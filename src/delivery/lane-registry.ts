@@ -2,8 +2,8 @@ import { Injectable } from '@nestjs/common';
 import { Config } from '../config/config.js';
 import { Lane } from './lane.js';
 
-/** Idle lanes beyond this number are forgotten, and with them how their target behaved. */
-const MAX_IDLE_LANES = 20_000;
+/** Beyond this number, idle lanes are forgotten, and with them how their target behaved. */
+export const MAX_LANES = 20_000;
 
 /** The lanes that this process has worked on. */
 @Injectable()
@@ -13,12 +13,12 @@ export class LaneRegistry {
   constructor(private readonly config: Config) {}
 
   get(id: string): Lane {
-    let lane = this.lanes.get(id);
-    if (!lane) {
-      if (this.lanes.size >= MAX_IDLE_LANES) this.forgetIdle();
-      lane = new Lane(id, this.config.laneConcurrency);
-      this.lanes.set(id, lane);
-    }
+    const known = this.lanes.get(id);
+    const lane = known ?? new Lane(id, this.config.laneConcurrency);
+    // To the end: the order is that of the last use.
+    if (known) this.lanes.delete(id);
+    else this.forgetIdle();
+    this.lanes.set(id, lane);
     return lane;
   }
 
@@ -27,7 +27,12 @@ export class LaneRegistry {
     for (const lane of this.lanes.values()) lane.window.rejectQueue();
   }
 
+  /** As many as are too many, those first that were used longest ago. */
   private forgetIdle(): void {
-    for (const lane of this.lanes.values()) if (lane.isIdle) this.lanes.delete(lane.id);
+    if (this.lanes.size < MAX_LANES) return;
+    for (const lane of this.lanes.values()) {
+      if (lane.isIdle) this.lanes.delete(lane.id);
+      if (this.lanes.size < MAX_LANES) return;
+    }
   }
 }
