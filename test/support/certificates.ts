@@ -18,10 +18,16 @@ export interface CertificateOptions {
   /** Days from now until it is valid; negative ones are over. */
   validFromDays?: number;
   validUntilDays?: number;
+  /** By default of ECDSA with P-256. */
+  keys?: { publicKey: KeyObject; privateKey: KeyObject };
 }
 
 const DAY_MS = 86_400_000;
-const ECDSA_WITH_SHA256 = '06082a8648ce3d040302';
+/** Algorithms of signatures with SHA-256, by the kind of key that signs (RFC 5758, RFC 8017). */
+const SIGNATURES: Record<string, string> = {
+  ec: '06082a8648ce3d040302',
+  rsa: '06092a864886f70d01010b0500',
+};
 const COMMON_NAME = '0603550403';
 const BASIC_CONSTRAINTS = '0603551d13';
 const SUBJECT_ALT_NAME = '0603551d11';
@@ -29,9 +35,10 @@ const TRUE = '0101ff';
 
 /** @param name the host that it is for, as common name and as DNS name (RFC 5280) */
 export function certificateFor(name: string, options: CertificateOptions = {}): Certificate {
-  const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const { publicKey, privateKey } = options.keys ?? generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const { issuer, isAuthority = false, validFromDays = -1, validUntilDays = 1 } = options;
-  const algorithm = sequence(ECDSA_WITH_SHA256);
+  const signer = issuer?.keyObject ?? privateKey;
+  const algorithm = sequence(SIGNATURES[signer.asymmetricKeyType ?? ''] ?? '');
   const constraints = sequence(BASIC_CONSTRAINTS, TRUE, der(0x04, sequence(isAuthority ? TRUE : '')));
   const names = sequence(SUBJECT_ALT_NAME, der(0x04, sequence(der(0x82, hexOf(name)))));
   const body = sequence(
@@ -44,7 +51,7 @@ export function certificateFor(name: string, options: CertificateOptions = {}): 
     publicKey.export({ type: 'spki', format: 'der' }).toString('hex'),
     der(0xa3, sequence(constraints, names)),
   );
-  const signature = sign('sha256', Buffer.from(body, 'hex'), issuer?.keyObject ?? privateKey);
+  const signature = sign('sha256', Buffer.from(body, 'hex'), signer);
   const whole = sequence(body, algorithm, der(0x03, `00${signature.toString('hex')}`));
   const base64 = Buffer.from(whole, 'hex')
     .toString('base64')

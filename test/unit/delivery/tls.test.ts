@@ -1,7 +1,8 @@
 import { spawn, spawnSync } from 'node:child_process';
+import { generateKeyPairSync, sign, verify } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, connect, createServer as createTcpServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createServer, type TLSSocket, type TlsOptions } from 'node:tls';
@@ -126,6 +127,14 @@ describe('the certificate of a server', () => {
     expect(received).toEqual([]);
   });
 
+  it('is for the very address where the target has no name', async () => {
+    const { url } = await tlsServer(certificateFor('localhost', { issuer: authority }));
+    expect(await aSender()(url.replace(HOST, '127.0.0.1'))).toMatchObject({
+      code: 'tls',
+      message: expect.stringMatching(/IP: 127\.0\.0\.1 is not in the cert's list/),
+    });
+  });
+
   it('is judged by the authorities of Node when no others are given', async () => {
     const { url } = await tlsServer(trusted);
     expect(await aSender({ ca: undefined })(url)).toMatchObject({ code: 'tls' });
@@ -179,7 +188,7 @@ describe('a server that spends our time with TLS', () => {
     const record = Buffer.concat([Buffer.from('1603034000', 'hex'), Buffer.alloc(16_384)]);
     expect(await aSender()(await rawServer(endless('', record)))).toMatchObject({
       code: 'tls',
-      message: expect.stringMatching(/the server sent more than 262144 bytes of TLS beside its answer$/),
+      message: expect.stringMatching(/sent more than 32768 bytes or 64 records before the end of its certif/),
     });
   });
 
@@ -235,4 +244,122 @@ describe('a server that spends our time with TLS', () => {
       });
     },
   );
+});
+
+/** From the host's certificate up to the authority: so many, all but the first with keys on this curve. */
+function chainOf(length: number, namedCurve: string): Certificate {
+  const keys = generateKeyPairSync('ec', { namedCurve });
+  let issuer = authority;
+  let cert = issuer.cert;
+  for (let n = 2; n < length; n += 1) {
+    issuer = certificateFor(`authority ${n}`, { issuer, isAuthority: true, keys });
+    cert = issuer.cert + cert;
+  }
+  const leaf = certificateFor(HOST, { issuer });
+  return { ...leaf, cert: leaf.cert + cert };
+}
+
+const HANDSHAKES: [string, TlsOptions][] = [
+  ['TLS 1.2', { maxVersion: 'TLSv1.2' }],
+  ...['TLS_AES_128_GCM_SHA256', 'TLS_AES_256_GCM_SHA384', 'TLS_CHACHA20_POLY1305_SHA256'].map(
+    (ciphers): [string, TlsOptions] => [ciphers, { ciphers, minVersion: 'TLSv1.3' }],
+  ),
+  ['TLS 1.3 with a HelloRetryRequest', { ecdhCurve: 'P-384', minVersion: 'TLSv1.3' }],
+];
+
+describe.each(HANDSHAKES)('the chain of certificates, with %s,', (_, options) => {
+  it.each([2, 6])('may have %i', async (length) => {
+    const { url, connections } = await tlsServer(chainOf(length, 'P-256'), options);
+    expect(await aSender()(url)).toMatchObject({ statusCode: 200, body: 'ok' });
+    expect(connections).toHaveLength(1);
+  });
+
+  it.each<[string, Certificate, RegExp]>([
+    ['has 7', chainOf(7, 'P-256'), /the server sent 7 certificates, and at most 6 are taken$/],
+    [
+      'has a costly key',
+      chainOf(3, 'sect571r1'),
+      /certificate 2 of the server has a kind of key that is not/,
+    ],
+  ])('is refused when it %s', async (__, chain, reason) => {
+    const { url } = await tlsServer(chain, options);
+    expect(await aSender()(url)).toMatchObject({ code: 'tls', message: expect.stringMatching(reason) });
+  });
+
+  it('may come in any pieces, and so may what follows', async () => {
+    const body = 'k'.repeat(40_000);
+    const answer = `HTTP/1.1 200 OK\r\ncontent-length: ${body.length}\r\n\r\n${body}`;
+    let asked = '';
+    const { url } = await tlsServer(trusted, { ...options, answer: (socket) => void socket.write(answer) });
+    for (const size of [1, 4, 7, 4_096]) {
+      const sender = aSender();
+      const target = await inPieces(Number(new URL(url).port), size, (text) => (asked += text));
+      const first = await sender(target);
+      expect(first).toMatchObject({ statusCode: 200 });
+      expect(await sender(target)).toEqual({ ...first, durationMs: expect.any(Number) });
+    }
+    expect(asked).not.toBe('');
+  });
+});
+
+/** Stands before a server, whose bytes it hands on so many at a time up to the first 8 KiB. */
+async function inPieces(port: number, size: number, onAsked: (text: string) => void): Promise<string> {
+  const proxy = createTcpServer({ noDelay: true }, (client) => {
+    const server = connect(port, '127.0.0.1');
+    for (const socket of [client, server]) socket.on('error', () => undefined);
+    client.on('data', (bytes) => onAsked(bytes.toString('latin1')));
+    client.pipe(server);
+    server.on('data', (bytes: Buffer) => {
+      const pieces = Math.min(bytes.length, client.bytesWritten < 8_192 ? 8_192 : 0);
+      for (let at = 0; at < pieces; at += size) client.write(bytes.subarray(at, Math.min(at + size, pieces)));
+      if (pieces < bytes.length) client.write(bytes.subarray(pieces));
+    });
+    client.on('close', () => server.destroy());
+    server.on('close', () => client.destroy());
+  });
+  proxy.listen(0, '127.0.0.1');
+  await once(proxy, 'listening');
+  stops.push(() => proxy.close());
+  return `https://${HOST}:${(proxy.address() as AddressInfo).port}/`;
+}
+
+/** Milliseconds of CPU time of this process. */
+async function cpuMsOf(work: () => unknown): Promise<number> {
+  const before = process.cpuUsage();
+  await work();
+  const { user, system } = process.cpuUsage(before);
+  return (user + system) / 1_000;
+}
+
+describe('a server whose handshake would cost much', () => {
+  it.each(['TLSv1.2', 'TLSv1.3'] as const)(
+    'costs a small part of what its chain would, with %s',
+    async (version) => {
+      const { url } = await tlsServer(chainOf(97, 'sect571r1'), { minVersion: version, maxVersion: version });
+      const send = aSender();
+      await send(url);
+      const keys = generateKeyPairSync('ec', { namedCurve: 'sect571r1' });
+      const signature = sign('sha256', Buffer.from('x'), keys.privateKey);
+      const whole = await cpuMsOf(() => {
+        for (let n = 0; n < 95; n += 1) verify('sha256', Buffer.from('x'), keys.publicKey, signature);
+      });
+      const spent = await cpuMsOf(async () => {
+        for (let n = 0; n < 5; n += 1) expect(await send(url)).toMatchObject({ code: 'tls' });
+      });
+      expect(spent / 5).toBeLessThan(whole / 10);
+    },
+  );
+
+  it('is refused when it wants Diffie-Hellman over a group of its own', async () => {
+    const keys = generateKeyPairSync('rsa', { modulusLength: 2_048 });
+    const certificate = certificateFor(HOST, { issuer: authority, keys });
+    const options: TlsOptions = { maxVersion: 'TLSv1.2', dhparam: 'auto' };
+    const [url, other] = await Promise.all(
+      ['DHE-RSA-AES128-GCM-SHA256', 'ECDHE-RSA-AES128-GCM-SHA256'].map(async (ciphers) => {
+        return (await tlsServer(certificate, { ...options, ciphers })).url;
+      }),
+    );
+    expect(await aSender()(url ?? '')).toMatchObject({ code: 'tls' });
+    expect(await aSender()(other ?? '')).toMatchObject({ statusCode: 200 });
+  });
 });
