@@ -38,6 +38,17 @@ export default defineConfig({
       },
       {
         test: {
+          name: 'clients',
+          sequence: { groupOrder: 4 },
+          include: ['test/clients/**/*.test.ts'],
+          globalSetup: ['test/support/global-setup.ts'],
+          setupFiles: ['test/support/end-with-runner.ts'],
+          testTimeout: 900_000,
+          hookTimeout: 300_000,
+        },
+      },
+      {
+        test: {
           name: 'fuzz',
           sequence: { groupOrder: 3 },
           include: ['test/fuzz/**/*.test.ts'],

@@ -71,7 +71,14 @@ function start([program = '', ...args], stdio) {
 async function runOnce(folder, number) {
   const file = join(folder, `${number}.json`);
   const reporters = ['--reporter=json', `--outputFile=${file}`];
-  const vitest = [process.execPath, 'node_modules/vitest/vitest.mjs', 'run', ...reporters, ...positionals];
+  const vitest = [
+    process.execPath,
+    'node_modules/vitest/vitest.mjs',
+    'run',
+    '--project=!clients',
+    ...reporters,
+    ...positionals,
+  ];
   const child = start([...onCores, ...vitest], ['ignore', 'ignore', 'inherit']);
   /** @type {number | null} */
   const code = await new Promise((resolve) => child.once('close', resolve));

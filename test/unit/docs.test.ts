@@ -7,6 +7,7 @@ import { PROBLEMS } from '../../src/domain/errors.js';
 import { NAMED_POLICIES } from '../../src/domain/retry-policy.js';
 import { DEPTH_PROVIDERS } from '../../src/observability/depth-gauges.js';
 import { METRIC_PROVIDERS } from '../../src/observability/metrics.js';
+import { GENERATORS } from '../clients/generators.js';
 import { codeBlocks, codeRows, DOCUMENTS, readDocument, ROOT } from '../support/markdown.js';
 
 /** Read by the tests, Node or npm, and not by Posthorn's configuration. */
@@ -86,6 +87,10 @@ describe('docs/api.md', () => {
       ]),
     );
   });
+});
+
+it.each(GENERATORS)('docs/api.md shows how $name is called', ({ generate }) => {
+  expect(readDocument('docs/api.md', 'Generated clients').split('\n')).toContain(generate);
 });
 
 describe('docs/operations.md', () => {
