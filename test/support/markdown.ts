@@ -6,6 +6,8 @@ export const ROOT = resolve(import.meta.dirname, '../..');
 /** What is written for people, as paths from the root. */
 export const DOCUMENTS: readonly string[] = [
   'README.md',
+  'CONTRIBUTING.md',
+  'SECURITY.md',
   ...readdirSync(join(ROOT, 'docs'), { recursive: true, encoding: 'utf8' })
     .filter((name) => name.endsWith('.md'))
     .map((name) => join('docs', name)),
