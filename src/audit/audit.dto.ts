@@ -129,7 +129,7 @@ export class AuditEntryResponse {
     enum: ACTOR_KINDS,
     enumName: 'AuditActorKind',
     description:
-      "Who did it: one of the tenant's keys, who has an operator key, or Posthorn itself, on nobody's request.",
+      "Who did it: one of the tenant's keys, who has an operator key, or Posthorn itself, without a request.",
     example: 'api_key',
   })
   actor_kind!: ActorKind;
@@ -188,7 +188,8 @@ export class AuditEntryResponse {
   @ApiProperty({
     type: Number,
     nullable: true,
-    description: 'With which it was answered; null while that is not known, and where nobody asked.',
+    description:
+      'The status of the answer; null while it is not known, and for what Posthorn does without a request.',
     example: 200,
   })
   status_code!: number | null;
@@ -221,7 +222,7 @@ export class AuditEntryResponse {
     type: String,
     nullable: true,
     description:
-      'The `X-Request-ID` of the answer; null where nobody asked, and likewise hidden from tenants.',
+      'The `X-Request-ID` of the answer; null for what Posthorn does without a request, and hidden from tenants in the same cases as the address.',
     example: 'req-8271',
   })
   request_id!: string | null;

@@ -384,7 +384,7 @@ function origins(): Variable<readonly string[]> {
   });
 }
 
-/** What an Authorization header can carry, and nobody guesses by trying. */
+/** What an Authorization header can carry, and a client cannot guess by trying. */
 function bearerToken(): Variable<string | null> {
   return variable<string | null>(null, readBearerSecret);
 }

@@ -50,7 +50,7 @@ export interface RequestLimits {
 const UNLIMITED: Admission = { isAdmitted: true, end: () => undefined };
 const EXEMPT: Destination = { isExempt: true, total: '', ofTenant: '', assured: '', challenges: '' };
 
-/** For senders that nobody outside can use, such as those of tests. */
+/** For senders that no tenant can use, such as those of tests. */
 export const NO_LIMITS: RequestLimits = { destination: () => EXEMPT, admit: () => UNLIMITED };
 
 /**

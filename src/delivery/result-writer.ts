@@ -65,7 +65,7 @@ export class ResultWriter {
     return outcomes;
   }
 
-  /** Tries again while Postgres is away, for as long as a lease. */
+  /** Tries again while PostgreSQL does not answer, for as long as a lease. */
   private async patiently(results: AttemptResult[]): Promise<Set<string>> {
     const giveUpAt = Date.now() + this.config.leaseSeconds * 1000;
     for (;;) {

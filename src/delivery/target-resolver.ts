@@ -29,7 +29,7 @@ const PATIENCE = 0.75;
 
 const HOSTS_FILE = process.platform === 'win32' ? 'C:\\Windows\\System32\\drivers\\etc\\hosts' : '/etc/hosts';
 
-/** RFC 6761 section 6.3: what resolves `localhost` answers with these, and asks nobody. */
+/** RFC 6761 section 6.3: what resolves `localhost` answers with these, and sends no query. */
 const LOOPBACK: LookupAddress[] = [
   { address: '127.0.0.1', family: 4 },
   { address: '::1', family: 6 },

@@ -83,7 +83,7 @@ export class DlqService {
     if (!(await this.deadLetters.find(tenantId, id))) return notFound('dead letter', id);
     return new Problem(
       'conflict',
-      'The subscription of this dead letter was deleted, so nobody is there to get it.',
+      'The subscription of this dead letter was deleted, so there is no target to send it to.',
     );
   }
 }

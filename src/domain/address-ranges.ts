@@ -24,7 +24,7 @@ export class AddressRanges {
   /**
    * @param list CIDRs such as `10.0.0.0/8`, or single addresses
    * @throws InvalidAddressRange naming the entry that is neither, or whose address has bits set beyond the prefix:
-   *   whoever writes 10.1.2.3/8 hardly means sixteen million addresses
+   *   10.1.2.3/8 is hardly meant as sixteen million addresses
    */
   static parse(list: readonly string[]): AddressRanges {
     return new AddressRanges(list.map(parseRange));

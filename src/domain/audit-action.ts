@@ -1,4 +1,4 @@
-/** What Posthorn does of its own accord, on nobody's request. */
+/** What Posthorn does by itself, without a request. */
 const SERVICE_ACTIONS = [
   // Its subscriber answered 410 Gone.
   'subscription.disable',

@@ -34,7 +34,7 @@ export class CreationSeed {
     return uuidV7Of(this.createdAtMs, this.bytes(what).toString('hex'));
   }
 
-  /** 32 bytes that nobody can guess who does not know the seed. */
+  /** 32 bytes that cannot be guessed without the seed. */
   bytes(purpose: string): Buffer {
     return createHmac('sha256', this.key).update(purpose).digest();
   }

@@ -49,7 +49,7 @@ export class KeyRing {
 
   /**
    * Reads keys of 32 bytes in base64 or hex, with commas between. The first one must look random. The others may be
-   * weak, since they only decrypt: otherwise nobody could get away from a weak key.
+   * weak, since they only decrypt: otherwise an operator could not replace a weak key.
    * @throws Error that says what is wrong with which of them, without repeating any
    */
   static parse(text: string): KeyRing {

@@ -28,7 +28,7 @@ export const PROBLEMS = {
   secret_unreadable: { status: 409, title: 'The secret cannot be decrypted' },
   payload_too_large: { status: 413, title: 'The request is too large' },
   unsupported_media_type: { status: 415, title: 'The content type is not supported' },
-  overloaded: { status: 429, title: 'Too much undigested work' },
+  overloaded: { status: 429, title: 'Too much work is waiting' },
   rate_limited: { status: 429, title: 'Too many requests' },
   headers_too_large: { status: 431, title: 'The headers are too large' },
   internal: { status: 500, title: 'Something went wrong on our side' },

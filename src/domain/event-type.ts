@@ -3,7 +3,7 @@ const EVENT_TYPE_PATTERN = /^[A-Za-z0-9*][A-Za-z0-9._:/_*-]{0,255}$/;
 
 /**
  * Who wants which event types, taken apart once so that an event costs as little as possible: subscribers of a plain
- * type are looked up, and each pattern with a `*` is compared once, whoever and however many have it.
+ * type are looked up, and each pattern with a `*` is compared once, however many subscriptions have it.
  */
 export class EventTypeIndex<Subscriber> {
   private readonly ofAll: Subscriber[] = [];

@@ -20,7 +20,7 @@ const FREE_MEMBERS = 10_000;
 
 const NONE = -1;
 
-/** Odd, and nobody's guess: two names have the same hash only by chance. */
+/** Odd and random, so that a client cannot choose names that collide: two names have the same hash only by chance. */
 const MULTIPLIER = randomInt(2 ** 30) * 2 + 1;
 
 /** How much a JSON text may ask of who parses it, which its size tells badly: from 2 to 150 ns a byte. */

@@ -59,7 +59,7 @@ export class TokenBucket {
 
   /** @param available tokens that a repetition of the request will find, beside those that flow in until then */
   refuse(cost: number, paid: number, available = this.tokens): RateLimitDecision {
-    // Whoever comes again pays everything anew.
+    // A client that comes again pays everything anew.
     const missing = neededTokens(this.rule, cost + paid, 0) - available;
     return this.decision(false, Math.max(1, this.secondsFor(missing)));
   }

@@ -48,7 +48,7 @@ export async function lockFolder(folder: string): Promise<FolderLock> {
       await socket.close();
       throw new FolderInUseError(folder, answer.pid);
     }
-    // Nobody answers: left by a process that was killed. Somebody else may have replaced it meanwhile;
+    // No answer: a process that was killed has left it. Another process may have replaced it meanwhile;
     // PostgreSQL's own lock is the guard for the microseconds between these two calls.
     if (seen !== null && (await identity(socket.path)) === seen)
       await unlink(socket.path).catch(ignoreMissing);
@@ -81,7 +81,7 @@ function listen(path: string): Promise<Server | null> {
   });
 }
 
-/** Resolves to undefined if nobody listens. */
+/** Resolves to undefined if no process listens. */
 function askHolder(path: string): Promise<{ pid: number | null } | undefined> {
   return new Promise((resolve) => {
     let answer = '';

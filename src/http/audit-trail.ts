@@ -128,7 +128,7 @@ class AuditTrail {
     }
   }
 
-  /** Of what was refused before it began: whether somebody known was refused, and not too often lately. */
+  /** Of a request that was refused before it began: whether its caller is known, and was not refused too often lately. */
   private isWorthAnEntry({ caller, id }: FastifyRequest, result: AuditResult): boolean {
     if (caller === undefined || result === 'rate_limited') return false;
     const now = performance.now();

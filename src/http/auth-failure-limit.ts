@@ -20,9 +20,9 @@ const LOG_INTERVAL_MS = 10_000;
 export interface AuthAttempt {
   /** Whether it may be compared with the operator keys: not while too many fail, from wherever. */
   mayBeOperator: boolean;
-  /** Gives back what was paid, and lets the same credential pass from the same address later on. */
+  /** Returns what was paid, and lets the same credential pass from the same address later on. */
   succeeded(): void;
-  /** Gives back what was paid: it told the client nothing that it did not know. */
+  /** Returns what was paid: the answer told the client nothing that it did not know. */
   forgiven(): void;
   failed(): void;
 }

@@ -21,7 +21,7 @@ declare module 'fastify' {
   interface FastifyRequest {
     /**
      * Whose key was presented, as soon as that is known; undefined on a public route. On a route for sources, the one
-     * that was asked for, whoever asks.
+     * that was asked for, whatever key was presented.
      */
     caller?: Caller | { kind: 'source'; tenantId: string; source: Source; maxBodyBytes: number };
   }

@@ -52,8 +52,8 @@ export class BodyRoom {
   }
 
   /**
-   * Has to come before whatever refuses requests: it ends connections that are too slow with a body, also with one that
-   * nobody wants. What a body takes is given back when its request has been answered, or its connection has ended.
+   * Has to come before all that refuses requests: it ends connections that are too slow with a body, also with one that
+   * no route reads. What a body takes is released when its request has been answered, or its connection has ended.
    */
   watch(server: FastifyInstance): void {
     const { requestMs, checkMs } = this.limits;
@@ -73,7 +73,7 @@ export class BodyRoom {
 
   /**
    * Hands over the body, or Problem payload_too_large, overloaded, request_timeout, or malformed_request when its
-   * connection ended first: the rest of it is then read by nobody.
+   * connection ended first: the rest of it is then not read.
    */
   read(request: FastifyRequest, { done, refuse }: Reader): void {
     const { upload } = request;

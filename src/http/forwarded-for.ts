@@ -14,7 +14,7 @@ export function cleanForwardedFor(server: FastifyInstance): void {
 }
 
 /**
- * The addresses of an X-Forwarded-For, the nearest hop last. Whoever wrote an entry that is no address cannot have
+ * The addresses of an X-Forwarded-For, the nearest hop last. A proxy that wrote an entry which is no address cannot have
  * known its client, so that entry and everything before it is left out.
  */
 export function addressesOf(header: string): string[] {

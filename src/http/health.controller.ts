@@ -14,7 +14,7 @@ import { HealthResponse, ReadinessResponse } from './health.dto.js';
 import { ApiProblems } from './openapi/api-problems.js';
 
 const ALIVE_SECONDS = 20;
-/** A server that says nothing is away: whoever probes must hear so before they give up themselves. */
+/** A server that does not answer is down: the answer must come before a probe gives up. */
 const CHECK_MS = 2_000;
 
 /**
@@ -39,7 +39,8 @@ export class HealthController {
   @Get('health')
   @ApiOperation({
     summary: 'Health of Postgres, Redis (where there is one), the queue and the workers',
-    description: '503 when Postgres is away. `degraded` (200) while events are accepted but deliveries wait.',
+    description:
+      '503 when PostgreSQL does not answer. `degraded` (200) while events are accepted but deliveries wait.',
   })
   @ApiOkResponse({ type: HealthResponse, description: 'Up or degraded.' })
   @ApiResponse({ status: 503, type: HealthResponse, description: 'Down.' })

@@ -19,7 +19,7 @@ export class OperatorKeys {
     return this.keys.size > 0;
   }
 
-  /** How long it takes tells nothing about the keys that there are: nobody chooses the SHA-256 of a guess. */
+  /** How long it takes tells nothing about the keys that there are: the SHA-256 of a guess cannot be chosen. */
   find(sha256: string): OperatorKey | undefined {
     return this.keys.get(sha256);
   }

@@ -27,7 +27,7 @@ export class TenantRateLimit {
   /**
    * Takes what a request costs from its tenant's bucket, and says in its answer how much is left there.
    * @param cost requests that it counts as: a batch is one for each of its events
-   * @param paid how much of that was taken before, when nobody knew yet
+   * @param paid how much of that was taken before, when the rest was not known yet
    * @throws Problem rate_limited, by rejecting where the bucket had to be asked for in Redis
    */
   charge({ tenantId, rate }: Charged, reply: FastifyReply, cost = 1, paid = 0): void | Promise<void> {
@@ -59,7 +59,7 @@ export class TenantRateLimit {
   }
 
   /**
-   * Takes one request from the bucket of a source, which is as large as its tenant's: whoever knows its address can
+   * Takes one request from the bucket of a source, which is as large as its tenant's: a client that knows its address can
    * empty it without a signature.
    * @throws Problem rate_limited
    */

@@ -10,7 +10,7 @@ export function refuseOddRequests(server: FastifyInstance): void {
       done();
       return;
     }
-    // Whoever is in front of us may take what follows on this connection for something else.
+    // A proxy in front of us may take what follows on this connection for something else.
     reply.raw.shouldKeepAlive = false;
     done(problem);
   });

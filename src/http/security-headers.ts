@@ -4,7 +4,7 @@ import type { AddressRanges } from '../domain/address-ranges.js';
 
 /**
  * Of every answer. What helmet would set and a JSON API has use for, as constants: helmet costs 7 µs a request, this
- * 1 µs. Answers may hold secrets, so nobody keeps them.
+ * 1 µs. Answers may hold secrets, so no cache keeps them.
  */
 export const SECURITY_HEADERS = {
   'cache-control': 'no-store',

@@ -72,7 +72,7 @@ export class SourceVerifier {
     }
   }
 
-  /** Neither the body nor a header is logged: whoever calls may be anybody, and may send anything. */
+  /** Neither the body nor a header is logged: the sender is not known, and may send anything. */
   private refused(source: Source, { reason, message }: Refusal, requestId: string): Problem {
     const { id, tenantId, provider } = source;
     this.metrics.sourceRefused(provider, reason);

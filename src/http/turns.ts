@@ -1,7 +1,7 @@
 /** Who waits for a turn. */
 interface Waiting {
   start: () => void;
-  /** Whether nobody is there any more for whom it would be done. */
+  /** Whether the client that asked for it is gone. */
   isGone: () => boolean;
 }
 
@@ -11,7 +11,7 @@ interface Line {
   waiting: Waiting[];
 }
 
-/** Lets so many of each holder run at once; the others wait, first come, first served. Remembers nobody who is idle. */
+/** Lets so many of each holder run at once; the others wait, first come, first served. Does not remember idle holders. */
 export class Turns {
   private readonly lines = new Map<string, Line>();
 
@@ -46,7 +46,7 @@ export class Turns {
   /** Gives the turn of one that was started to the next. */
   end(holder: string): void {
     const line = this.lines.get(holder);
-    if (!line) throw new Error('A turn ended that nobody had');
+    if (!line) throw new Error('A turn ended that no holder had');
     for (let next = line.waiting.shift(); next; next = line.waiting.shift()) {
       if (next.isGone()) continue;
       next.start();

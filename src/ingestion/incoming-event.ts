@@ -48,7 +48,7 @@ const DIRECT: Shape = {
 const MAX_BATCH = 1_000;
 /** Unknown fields that a refusal names: of an event by itself, and of each one in a batch, which may be a thousand. */
 const MAX_UNKNOWN = { alone: 10, inBatch: 2 };
-/** Whoever may hand in events could else take the key of a delivery that a source has yet to receive. */
+/** A client that may send events could else take the key of a delivery that a source has yet to receive. */
 const SOURCE_PREFIX = 'source:';
 
 /** The idempotency key of what a source receives. */

@@ -138,7 +138,7 @@ export class IngestionService {
     return outcomes;
   }
 
-  /** A thousand types that nobody has sent before take a while to match: others get their turn meanwhile. */
+  /** A thousand types that are not cached take a while to match: other requests are served meanwhile. */
   private async matchInTurns(
     sender: Sender,
     events: (IncomingEvent | Problem)[],

@@ -57,7 +57,7 @@ export class ReceiveController {
   @SourceDoor('path')
   @HttpCode(HttpStatus.ACCEPTED)
   @ApiOperation({
-    summary: 'Receive a webhook of somebody else',
+    summary: 'Receive a webhook of a third party',
     description:
       'The address to give to the provider of a source, which signs instead of having a key. Takes a body of any ' +
       'content type; subscribers get its very bytes. Each 16 KiB of it that are begun count as a request. Answers after the event and a delivery for each matching ' +

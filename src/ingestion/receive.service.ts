@@ -12,7 +12,7 @@ import { type Accepted, IngestionService } from './ingestion.service.js';
 
 type VerifiedEvent = Extract<Verified, { kind: 'event' }>;
 
-/** What a provider asks to see that somebody is there. */
+/** What a provider asks in order to test the address. */
 export type Challenge = Extract<Verified, { kind: 'challenge' }>;
 
 /** Takes in what others send to a source: verified before it is looked at, stored before it is answered. */

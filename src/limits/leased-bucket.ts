@@ -49,7 +49,7 @@ export class LeasedBucket extends TokenBucket {
     return isEmpty && !this.holds(cost, paid) ? this.refuse(cost, paid) : undefined;
   }
 
-  /** Whoever comes again may come to another process, which has no part in this lease. */
+  /** A client that comes again may come to another process, which has no part in this lease. */
   override refuse(cost: number, paid: number): RateLimitDecision {
     return super.refuse(cost, paid, this.tokens - this.lease);
   }

@@ -63,7 +63,7 @@ export class RedisRateLimiter extends RateLimiter {
     });
   }
 
-  /** Whoever comes while Redis is being asked waits for the answer, and is part of the next question if need be. */
+  /** A request that comes while Redis is being asked waits for the answer, and is part of the next question if need be. */
   private async askWhileWaiting(key: string, bucket: LeasedBucket): Promise<void> {
     bucket.isAsking = true;
     while (bucket.waiting.length > 0) await this.decideTogether(key, bucket);
@@ -105,7 +105,7 @@ export class RedisRateLimiter extends RateLimiter {
     }
   }
 
-  /** @throws Error when Redis is away, refuses, or does not answer in time */
+  /** @throws Error when Redis is not connected, refuses, or does not answer in time */
   private ask(key: string, request: BucketRequest): Promise<BucketAnswer> {
     if (this.redis.status !== 'ready') return Promise.reject(new Error(`Redis is ${this.redis.status}`));
     return withPatience(askBucket(this.redis, this.keyPrefix + key, request), this.patienceMs, 'Redis');

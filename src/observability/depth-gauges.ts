@@ -5,7 +5,7 @@ import { LaneRepository } from '../persistence/repositories/lane.repository.js';
 
 const MAX_AGE_MS = 10_000;
 
-/** How much is open and how much is dead, counted when somebody asks, at most every ten seconds. */
+/** How much is open and how much is dead, counted when /metrics is read, at most every ten seconds. */
 @Injectable()
 export class Depths {
   private counted: Promise<{ open: number; dead: number }> | undefined;
@@ -18,7 +18,7 @@ export class Depths {
       this.countedAt = Date.now();
       this.counted = this.lanes.countOpenAndDead();
     }
-    // Metrics are still worth having while Postgres is away.
+    // Metrics are still worth having while PostgreSQL does not answer.
     return this.counted?.catch(() => undefined);
   }
 }

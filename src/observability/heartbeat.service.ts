@@ -35,7 +35,7 @@ export class HeartbeatService implements OnApplicationBootstrap, BeforeApplicati
     }, BEAT_MS);
   }
 
-  /** Before anything waits for what is in flight: whoever balances load should look elsewhere by then. */
+  /** Before anything waits for what is in flight: load balancers should send traffic elsewhere by then. */
   onModuleDestroy(): void {
     this.readiness.stop();
   }

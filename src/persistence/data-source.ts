@@ -35,7 +35,7 @@ const READ_QUERY_MS = 10_000;
 
 /**
  * The server may end a connection in the instant in which the pool hands it over, when neither the pool nor its taker
- * listens: that 'error' event would end the process. So somebody always listens; the next statement tells.
+ * listens: that 'error' event would end the process. So there is always a listener; the next statement fails instead.
  */
 class ListeningClient extends pg.Client {
   constructor(config?: string | pg.ClientConfig) {
@@ -61,7 +61,7 @@ class ScopedClient extends ListeningClient {
 class ReadClient extends ScopedClient {
   constructor(config?: string | pg.ClientConfig) {
     super(config);
-    // Before the client itself hears of it, and whoever sent the statement.
+    // Before the client hears of it, and the code that sent the statement.
     this.connection.on('errorMessage', (error: object) => Object.assign(error, { isOfRead: true }));
   }
 }

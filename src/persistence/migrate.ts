@@ -14,8 +14,8 @@ const MAX_LOCK_PAUSE_MS = 30_000;
 
 /**
  * Brings the database at `url` to the present schema, with partitions for the days ahead. Safe to call from any
- * number of processes at once: the first one works, the others wait for it. A table that somebody else has locked, such
- * as a backup, is waited for however long that takes, but in short tries: everybody would stand behind a long one.
+ * number of processes at once: the first one works, the others wait for it. A table that is locked, such
+ * as by a backup, is waited for however long that takes, but in short tries: all other statements would wait behind a long one.
  *
  * @param onWaiting hears what is being waited for, and why
  */

@@ -31,7 +31,7 @@ type Work<T> = (snapshot: Connection) => Promise<T>;
  * The connections of `DATABASE_READ_POOL_SIZE`, on which people's reads run: so many at once and no statement for longer
  * than READ_STATEMENT_MS, so that reads take nothing from ingest and delivery but CPU. It runs plain statements on the
  * primary; what may be a little old, as a snapshot on the replica of `DATABASE_READ_URL`, and on the primary while there
- * is none, it is away, or it lags far behind.
+ * is none, it does not answer, or it lags far behind.
  */
 @Injectable()
 export class ReadDatabase extends Database implements OnApplicationShutdown {

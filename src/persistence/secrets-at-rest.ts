@@ -46,7 +46,7 @@ function statementsFor(table: SecretTable, keepsOlder: boolean) {
     table,
     /**
      * The next rows that have a secret which is not like the pattern, in the order of their primary key, so that
-     * processes which do this at once wait for each other and never in a circle. Whoever waited sees what the other one
+     * processes which do this at once wait for each other and never in a circle. A process that waited sees what the other one
      * has written. This lock lets foreign keys refer to the row meanwhile.
      */
     lockUnmatched: `

@@ -85,7 +85,7 @@ export class SubscriptionCache {
     return this.find(tenantId, id);
   }
 
-  /** Called at once by whoever changed a subscription in this process; other processes hear through the feed. */
+  /** Called at once by code that changed a subscription in this process; other processes hear through the feed. */
   forget(tenantId: string): void {
     this.tenants.delete(tenantId);
   }

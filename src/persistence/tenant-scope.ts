@@ -4,7 +4,7 @@ import { areParameters, endOfCast, namedSources } from './sql-sources.js';
 
 /**
  * Every table with rows of tenants, and the column that says whose a row is; null where only the row that it belongs to
- * says so. A test compares this with the database: a new table belongs here, or on the list of those that are nobody's.
+ * says so. A test compares this with the database: a new table belongs here, or on the list of those without rows of tenants.
  */
 export const TENANT_TABLES: ReadonlyMap<string, string | null> = new Map([
   ['tenant', 'id'],
@@ -24,7 +24,7 @@ export const TENANT_TABLES: ReadonlyMap<string, string | null> = new Map([
   ['dead_letter_count', 'tenant_id'],
 ]);
 
-/** Nobody said whose rows a statement is about, so it was not sent. */
+/** A statement does not say whose rows it is about, so it was not sent. */
 export class UnscopedStatement extends Error {
   /** SQLSTATE insufficient_privilege: not to be tried again. */
   readonly code = '42501';
@@ -46,7 +46,7 @@ const passed = boundedCache<true>(MAX_REMEMBERED);
  * each table that holds tenants' rows with a parameter, or with that of something else, and each insert gives it. A
  * comment `all tenants:` with the reason excuses the statement, or what is in the parentheses in which it stands.
  *
- * It is for whoever forgets, not for whoever deceives: docs/decisions/0025-tenant-scope.md says what it cannot see.
+ * It is against forgetting, not against deceiving: docs/decisions/0025-tenant-scope.md says what it cannot see.
  * @throws UnscopedStatement
  */
 export function assertScoped(text: string): void {
@@ -64,7 +64,7 @@ const ABOUT_TABLES = /^(alter|analyze|create|drop|lock|truncate)$/;
 /**
  * @param around what may scope a table here besides other tables: the names that queries around this one give to what
  *   has tenants in `tenant_id`
- * @returns a table of which somebody's rows are meant and nobody knows whose, if there is one
+ * @returns a table with rows of tenants of which the statement does not say whose it means, if there is one
  */
 function unscoped({ nodes, isExcused }: Group, around: ReadonlySet<string>): string | undefined {
   if (isExcused) return undefined;

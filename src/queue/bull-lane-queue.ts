@@ -52,7 +52,7 @@ export class BullLaneQueue {
   constructor(private readonly queue: Queue<LaneJob>) {
     // Without a listener, a lost connection would end the process; ioredis reconnects by itself.
     queue.on('error', () => undefined);
-    // Bull would name its connections, which nobody reads, and would leave it unhandled that this fails.
+    // Bull would name its connections, which has no use here, and would not handle it when this fails.
     Object.assign(queue, { setWorkerName: () => Promise.resolve() });
   }
 
@@ -68,7 +68,7 @@ export class BullLaneQueue {
     return this.nextSending;
   }
 
-  /** Begins to take jobs, up to `concurrency` at once; a Redis that is away is waited for. */
+  /** Begins to take jobs, up to `concurrency` at once; a Redis that does not answer is waited for. */
   serve(concurrency: number, handler: LaneHandler): void {
     const serving = this.queue.process(concurrency, ({ data }: Job<LaneJob>) => {
       const call = this.take(data, handler);
@@ -89,7 +89,7 @@ export class BullLaneQueue {
     await this.client.set(this.queue.toKey('probe'), '1', 'EX', SERVED_TTL_SECONDS);
   }
 
-  /** Tells those who wake that somebody takes jobs from this queue. */
+  /** Tells processes that notify that a worker takes jobs from this queue. */
   async sayServed(): Promise<void> {
     await this.client.set(this.servedKey, '1', 'EX', SERVED_TTL_SECONDS);
   }
@@ -167,7 +167,7 @@ export class BullLaneQueue {
     return (await this.client.eval(MARK_WAITING, keys.length, ...keys, WAITING_TTL_SECONDS)) as number[];
   }
 
-  /** The job id makes wake-ups of one lane and slot one; once the slot has begun, nobody adds to it any more. */
+  /** The job id makes wake-ups of one lane and slot one; once the slot has begun, no process adds to it any more. */
   private async wakeLater(wakes: [id: string, wake: { lane: string; slot: number }][]): Promise<void> {
     const now = Date.now();
     await this.queue.addBulk(

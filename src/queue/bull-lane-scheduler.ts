@@ -81,7 +81,7 @@ export class BullLaneScheduler extends LaneScheduler implements OnApplicationShu
     return depths.reduce((sum, depth) => sum + depth);
   }
 
-  /** Each lane goes to its own queue, if somebody serves that. */
+  /** Each lane goes to its own queue, if a worker serves that. */
   private wakeSharded(subscriptionIds: readonly string[], inMs: number): Promise<void>[] {
     const targets = this.queues.map((_, shard) => this.servedFor(shard));
     const lanes = this.queues.map((): string[] => []);

@@ -2,7 +2,7 @@
 export type LaneHandler = (subscriptionIds: string[]) => Promise<void>;
 
 /**
- * The seam between "something is due" and "somebody looks": a disposable list of lanes to look at, never the truth.
+ * The seam between "something is due" and "a worker polls": a disposable list of lanes to poll, never the truth.
  *
  * - A lane that is already waiting is not listed twice.
  * - A wake-up that comes after the handler was called for that lane leads to another call.

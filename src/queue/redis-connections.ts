@@ -50,8 +50,8 @@ export class RedisConnections {
   }
 
   /**
-   * Stops the process if its first login is refused, by a rejection that nobody handles: waiting mends no wrong
-   * password. Later on, a login that is refused is an outage like others.
+   * Stops the process if its first login is refused, by a rejection that is not handled: a wrong password does not become
+   * right by waiting. Later on, a login that is refused is an outage like others.
    */
   demandLogin(): void {
     const client = this.open('client');
@@ -84,7 +84,7 @@ export class RedisConnections {
 }
 
 /**
- * The client that sends commands fails at once while Redis is away, since a wake-up is worthless later; the two that
+ * The client that sends commands fails at once while Redis is not connected, since a notification is worthless later; the two that
  * wait for jobs must be patient, as Bull demands.
  */
 function connect(place: RedisPlace, purpose: RedisPurpose): RedisClient {

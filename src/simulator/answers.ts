@@ -64,7 +64,7 @@ export const understated: Answer = {
   status: 200,
   send(response) {
     response.writeHead(200, { 'content-length': 2 });
-    response.end('ok, and bytes that nobody announced');
+    response.end('ok, and bytes beyond the announced length');
   },
 };
 

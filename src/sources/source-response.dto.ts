@@ -56,14 +56,14 @@ export class SourceResponse {
 
   /** @param publicUrl null: the path alone is known */
   constructor(row: SourceEntity, publicUrl: string | null, nowMs: number) {
-    const door = row.provider === 'posthorn' ? 'ingest' : `receive/${row.id}`;
+    const endpoint = row.provider === 'posthorn' ? 'ingest' : `receive/${row.id}`;
     const overlapEnd = row.previousSecretExpiresAt;
     this.id = row.id;
     this.tenant_id = row.tenantId;
     this.name = row.name;
     this.provider = row.provider;
     this.settings = row.settings;
-    this.receive_url = `${publicUrl ?? ''}/api/v1/webhooks/${door}`;
+    this.receive_url = `${publicUrl ?? ''}/api/v1/webhooks/${endpoint}`;
     this.is_active = row.isActive;
     this.allowed_ips = row.allowedIps;
     this.description = row.description;

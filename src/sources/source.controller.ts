@@ -32,7 +32,7 @@ export class SourceController {
   @ApiOperation({
     summary: 'Create a source',
     description:
-      "A door for somebody else's webhooks: what arrives at its `receive_url` and is signed as the provider does " +
+      'An address for the webhooks of a third party: what arrives at its `receive_url` and is signed as the provider does ' +
       'becomes an event. The answer holds the secret, which is never shown again.',
   })
   @ApiCreatedResponse({ type: SourceWithSecretResponse })

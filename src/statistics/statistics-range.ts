@@ -21,7 +21,7 @@ export interface Range {
  * Widened to whole intervals, and cut off after the present one. A day until now unless given, or as much of it as there
  * are minutes of.
  * @param minutesSinceMs since when there are rows of minutes
- * @param isSeries false: it is for one sum, of whole intervals that nobody asked for
+ * @param isSeries false: it is for one sum, of whole intervals that the request does not name
  * @throws Problem invalid_request that says what would be right
  */
 export function rangeOf(

@@ -86,7 +86,7 @@ export class DeliveryStatusService {
       ? new Problem('conflict', 'This delivery is being attempted right now. Wait for the result.')
       : new Problem(
           'conflict',
-          'The subscription of this delivery was deleted, so nobody is there to get it.',
+          'The subscription of this delivery was deleted, so there is no target to send it to.',
         );
   }
 }

@@ -22,7 +22,7 @@ class WarningResponse {
   message!: string;
 }
 
-/** What whoever asks may see: the values of headers are often credentials of the subscriber. */
+/** What the caller may see: the values of headers are often credentials of the subscriber. */
 export interface Shown {
   showsHeaders: boolean;
 }

@@ -21,7 +21,7 @@ export function generateApiKey(bytes: Buffer = randomBytes(32)): string {
 
 /**
  * What is kept of a key: its SHA-256, and enough of both ends for its owner to recognise it. A slow hash would add
- * nothing: nobody guesses 256 random bits.
+ * nothing: 256 random bits cannot be guessed.
  */
 export function storedKey(key: string, description: KeyDescription, createdAt: Date): ApiKeyEntity {
   return Object.assign(new ApiKeyEntity(), {

@@ -3,7 +3,7 @@ import { isWeakKey, keyOfSecret } from '../secret-key.js';
 import { headerOf, type ReceivedRequest, type RequestHead } from './received-request.js';
 import { type Signable, signedContent } from './signed-content.js';
 
-/** One way to show that a request comes from somebody who knows the secret. */
+/** One way in which a request shows that its sender knows the secret. */
 export interface Proof {
   /** The header that it is in. */
   header: string;
@@ -189,7 +189,7 @@ function holdsToken({ tokenOf }: SharedToken, given: string[], secrets: readonly
   });
 }
 
-/** Too old, and it may be a copy that somebody kept; from the future, and it would be one for longer. */
+/** Too old, and it may be a copy that was kept; from the future, and a copy would be accepted for longer. */
 function refusalOfTime(timestamp: string, toleranceSeconds: number, nowMs: number): Refusal | null {
   if (!/^\d{1,15}$/.test(timestamp))
     return malformed('the timestamp is no whole number of seconds since 1970');

@@ -4,7 +4,7 @@ import { headerOf, type RequestHead } from './received-request.js';
 import { MAX_FORM_BYTES, signsBodyHash } from './signed-content.js';
 import type { SourceSettings } from './source-settings.js';
 
-/** What is known of somebody's webhooks. docs/providers.md says where from. */
+/** What is known of a provider's webhooks. docs/providers.md says where from. */
 export interface Provider {
   /** Any one of them will do. */
   proofs: readonly Proof[];
@@ -24,7 +24,7 @@ export interface Provider {
   maxBodyBytes?: (head: RequestHead) => number;
   /** What else can be wrong with a head. */
   refuseHead?: (head: RequestHead) => Refusal | null;
-  /** What a request is answered with that is no event, but asks whether somebody is there. */
+  /** The answer to a request that is no event, but a test of the address. */
   challenge?: { field: string; says: string; answer: string };
 }
 

@@ -4,7 +4,7 @@ import type { ProviderName } from '../../domain/providers/provider-names.js';
 import type { SourceSettings } from '../../domain/providers/source-settings.js';
 import type { OlderSecret, PlainSecrets } from './subscription.entity.js';
 
-/** A door for somebody else's webhooks: whose they are, and how they are verified. */
+/** An address for the webhooks of a third party: whose they are, and how they are verified. */
 @Entity({ name: 'source' })
 export class SourceEntity {
   @PrimaryColumn({ type: 'uuid', name: 'id' })

@@ -27,7 +27,7 @@ export class ApiKeyRepository {
     private readonly database: Database,
   ) {}
 
-  /** Whose keys these are, by their SHA-256; keys that are nobody's are left out. Uses api_key_hash_key. */
+  /** Whose keys these are, by their SHA-256; unknown keys are left out. Uses api_key_hash_key. */
   findOwners(hashes: Buffer[]): Promise<KeyOwnerRow[]> {
     return this.database.run<KeyOwnerRow>(
       `select k.id, k.tenant_id, k.key_hash, k.scopes,

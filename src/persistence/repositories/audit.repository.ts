@@ -137,7 +137,7 @@ export class AuditRepository {
     );
   }
 
-  /** What Posthorn has done of its own accord to something of that tenant, or to the tenant. */
+  /** What Posthorn has done by itself to something of that tenant, or to the tenant. */
   async insertDone(
     action: ServiceAction,
     { tenantId, objectId }: { tenantId: string; objectId: string },

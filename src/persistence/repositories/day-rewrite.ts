@@ -101,7 +101,7 @@ async function abandonCopy(database: Database, partition: string): Promise<void>
  * Puts a copy that holds only what is kept in the place of a partition, which is then dropped. The table is locked for
  * no longer than the rows take that changed in the meantime.
  *
- * A trigger notes those. It is there before the copy's snapshot is taken, and taking it waits for whoever was writing
+ * A trigger notes those. It is there before the copy's snapshot is taken, and taking it waits for the transactions that were writing
  * without it, so every change is in the copy or in the notes. What a process leaves that is killed in the middle is
  * removed by the next run, or with the day.
  *

@@ -20,7 +20,7 @@ const SLOT_HORIZON_MS = 1_000;
 /** Larger payloads do not come with the claim, which may be of thousands of deliveries. */
 const MAX_BYTES_WITH_CLAIM = 16 * 1024;
 
-/** What a claim sets and gives back, for the deliveries that `due` has locked. Parameter $1 is the lease in seconds. */
+/** What a claim sets and returns, for the deliveries that `due` has locked. Parameter $1 is the lease in seconds. */
 const TAKE_DUE = `
     update delivery d
     set status = 'delivering', attempt_count = d.attempt_count + 1,
@@ -225,7 +225,7 @@ export class LaneRepository {
   }
 
   /**
-   * Lanes that have something due with nobody at work on it. Walks delivery_due from lane to lane, so that the cost
+   * Lanes that have something due and no worker. Scans delivery_due from lane to lane, so that the cost
    * follows the number of open lanes and not of deliveries. Lanes of inactive subscriptions and of suspended tenants are left alone; those of
    * deleted ones are not, since their deliveries have to be dead-lettered.
    * @param requiresVerification lanes of targets that are not verified are left alone as well, and those whose target is
@@ -276,7 +276,7 @@ const LOCK_LANE = `
 
 /**
  * A row that is there is locked, not written: the second write of a row in one transaction would check its foreign key,
- * and wait for whoever deletes the subscription, who waits for the lane. A row that is not there is made while the
+ * and wait for the transaction that deletes the subscription, which waits for the lane. A row that is not there is made while the
  * subscription is locked, since it may be deleted at the same time.
  * @returns milliseconds until the lane's next slot is free, 0 when it is free now; null when its subscription is gone
  */

@@ -10,7 +10,7 @@ const TRIES = 6;
 /**
  * One transaction that changes the layout of the large tables, and no other one of the kind meanwhile. It should lock
  * one table only: no order of locking them suits every statement of the engine, and a deadlock would fail those. A
- * lock that cannot be had at once is asked for again and again, so that nobody stands behind it for long.
+ * lock that cannot be had at once is asked for again and again, so that no statement waits behind it for long.
  * @throws Error of Postgres, see {@link isLockConflict}
  */
 export async function changeLayout<T>(

@@ -88,7 +88,7 @@ export class PartitionRepository {
     }
   }
 
-  /** Rows that waited in the default partition (nobody had prepared this day) move into their own. */
+  /** Rows that waited in the default partition (this day had no partition) move into their own. */
   private async create(table: Table, day: number): Promise<void> {
     const partition = partitionOf(table, day);
     if (await exists(this.database, partition)) return;

@@ -25,14 +25,14 @@ const SWAP_KEY_GENERATIONS = `
   alter table idempotency_key rename constraint idempotency_key_old_pkey to idempotency_key_pkey;
   alter table idempotency_key_old rename constraint idempotency_key_next_pkey to idempotency_key_old_pkey`;
 
-/** What has had its time. Each method takes a short step and commits it; whoever calls goes on at `next`. */
+/** What has had its time. Each method takes a short step and commits it; the caller goes on at `next`. */
 @Injectable()
 export class PurgeRepository {
   constructor(private readonly database: Database) {}
 
   /**
    * Begins a generation of idempotency keys when the present one began before `beforeMs`: that becomes the old one, and
-   * what the old one held is forgotten, all of it twice as old. The two tables change names, so that whoever looks keys
+   * what the old one held is forgotten, all of it twice as old. The two tables change names, so that code that looks keys
    * up and inserts them knows nothing of it: its statement waits for the lock, is planned again with the new names, and
    * takes its snapshot after that, so it finds every key that was ever committed in the other table.
    */
@@ -134,7 +134,7 @@ export class PurgeRepository {
          select tenant_id, subscription_id, date_trunc('minute', now()), count(*) from expired
          group by tenant_id, subscription_id
        )
-       select id from expired /* all tenants: whoever is switched off */`,
+       select id from expired /* all tenants: what is switched off */`,
       [new Date(dueBeforeMs), new Date(nowMs), ROWS_A_STEP],
     );
     return { count: rows.length, next: rows.length < ROWS_A_STEP ? null : true };

@@ -12,7 +12,7 @@ import { Page, PageRequest, toPage } from '../page.js';
 import { RowSecrets } from '../row-secrets.js';
 import { rotateSecret } from '../secret-rotation.js';
 
-/** A source as its door wants it, with what its tenant says about it. */
+/** A source as its address needs it, with what its tenant says about it. */
 export interface ServedSourceRow {
   id: string;
   tenant_id: string;

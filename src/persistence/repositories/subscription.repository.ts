@@ -27,7 +27,7 @@ export interface SubscriptionFilter extends PageRequest {
   isActive: boolean | null;
 }
 
-/** Short enough for a lock on that many rows to stand in nobody's way. */
+/** Few enough for a lock on that many rows to delay no other statement. */
 const EXPEDITE_BATCH = 1_000;
 
 /**

@@ -37,7 +37,7 @@ interface Page {
 }
 
 /**
- * What a tenant owns, deleted in short steps that commit by themselves; whoever calls goes on at `next`, or begins anew.
+ * What a tenant owns, deleted in short steps that commit by themselves; the caller goes on at `next`, or begins anew.
  *
  * Every step looks at no more than a page of the tenant's own rows, from the newest to the oldest: the engine, which
  * still gives up what is open in the lanes of a tenant that was deleted, comes from the other end.
@@ -50,7 +50,7 @@ export class TenantPurgeRepository {
   async doomed(): Promise<string[]> {
     const rows = await this.database.run<{ id: string }>(
       `select id from tenant where deletion_requested_at is not null order by deletion_requested_at, id
-       /* all tenants: whoever asked for it */`,
+       /* all tenants: those to be deleted */`,
     );
     return rows.map(({ id }) => id);
   }

@@ -129,7 +129,7 @@ export class DemoRun {
         name,
         {
           acceptedAt,
-          // Somebody else may send such events to the same tenant.
+          // Another client may send such events to the same tenant.
           deliveries: deliveries.filter(({ event_id }) => acceptedAt.has(event_id)),
           arrivals: this.simulator.receivedOn(path).filter((arrival) => acceptedAt.has(webhookId(arrival))),
         },
