@@ -64,7 +64,7 @@ const VARIABLES = {
   TENANT_RATE_BURST: wholeNumber(5_000, 1, 10_000_000),
   TENANT_MAX_API_KEYS: wholeNumber(100, 2, 10_000),
   TENANT_MAX_SUBSCRIPTIONS: wholeNumber(10_000, 1, 1_000_000),
-  TENANT_MAX_SUBSCRIPTIONS_PER_HOST: wholeNumber(50, 1, 1_000_000),
+  TENANT_MAX_SUBSCRIPTIONS_PER_HOST: wholeNumber(500, 1, 1_000_000),
   LOG_LEVEL: variable<(typeof LOG_LEVELS)[number]>('info', (value) =>
     oneOf(LOG_LEVELS, 'info').read(value.toLowerCase()),
   ),
