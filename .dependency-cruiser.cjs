@@ -48,7 +48,7 @@ module.exports = {
         'Rules that need nothing but the language: no folder but its own, and no package but one data structure.',
       severity: 'error',
       from: { path: '^src/domain/' },
-      to: { pathNot: '^src/domain/|^node_modules/lru-cache/', dependencyTypesNot: ['core'] },
+      to: { pathNot: '^src/domain/|(^|/)node_modules/lru-cache/', dependencyTypesNot: ['core'] },
     },
     {
       name: 'only-main-starts-the-service',
