@@ -34,7 +34,8 @@ beforeAll(async () => {
   server = createServer((request, response) => void answer(request, response));
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  posthorn = await startPosthorn({ env: { TARGET_VERIFICATION: 'required' } });
+  // A third of the connections is what the changes of one tenant may take: three at once, so that they meet.
+  posthorn = await startPosthorn({ env: { TARGET_VERIFICATION: 'required', DATABASE_POOL_SIZE: '9' } });
 });
 afterAll(async () => {
   await posthorn.stop();
