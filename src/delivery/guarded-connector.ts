@@ -17,7 +17,7 @@ import { type ResolveAddresses, shared, targetResolver } from './target-resolver
 import { TlsSessions } from './tls-sessions.js';
 import { TlsTransport } from './tls-transport.js';
 
-/** Without Diffie-Hellman over a group that the server chooses: with 10,000 bits, that costs half a second. */
+/** Without Diffie-Hellman over a group that the server chooses: its cost grows with the cube of the bits that it takes. */
 const CIPHERS = `${DEFAULT_CIPHERS}:!kDHE`;
 /** The same for TLS 1.3, where it has names. */
 const KEY_EXCHANGES = 'X25519:P-256:P-384:P-521';
